@@ -1,0 +1,62 @@
+
+/*
+ * Sixteen bytes at once: a snapshot and a compare-and-swap.
+ *
+ * On x86-64 it needs -mcx16 (any CPU since 2006).  A load is one VMOVDQA
+ * where the CPU has AVX, which makes aligned ones atomic (Intel SDM volume
+ * 3A, 9.1.1); elsewhere a compare-and-swap, which writes.
+ */
+
+#ifndef SLUICE_CAS16_H
+#define SLUICE_CAS16_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+
+typedef unsigned __int128  sluice_u128_t;
+
+
+static inline sluice_u128_t
+sluice_load16(sluice_u128_t *p)
+{
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+
+    typedef long long  vector_t __attribute__((vector_size(16)));
+
+    union {
+        vector_t       v;
+        sluice_u128_t  u;
+    } x;
+
+    if (__builtin_expect(__builtin_cpu_supports("avx") != 0, 1)) {
+        __asm__ volatile ("vmovdqa %1, %0" : "=x" (x.v) : "m" (*p));
+        return x.u;
+    }
+
+#endif
+
+    return __sync_val_compare_and_swap(p, (sluice_u128_t) 0,
+                                       (sluice_u128_t) 0);
+}
+
+
+/* a full barrier; on failure *old is what stands there */
+static inline bool
+sluice_cas16(sluice_u128_t *p, sluice_u128_t *old, sluice_u128_t new)
+{
+    sluice_u128_t  seen;
+
+    seen = __sync_val_compare_and_swap(p, *old, new);
+
+    if (seen == *old) {
+        return true;
+    }
+
+    *old = seen;
+
+    return false;
+}
+
+
+#endif /* SLUICE_CAS16_H */

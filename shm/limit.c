@@ -1,0 +1,568 @@
+
+/*
+ * The decision: charging, refunding, inserting.  Files: limit_file.c.
+ */
+
+#include "limit.h"
+#include "clock.h"
+#include "fault.h"
+
+#include <string.h>
+
+
+#define SLUICE_TENTATIVE      0xffffffffu       /* index of an unfinished one */
+#define SLUICE_UNITS_MASK     0xffffffu
+#define SLUICE_TRIES          64                /* turns of any loop         */
+#define SLUICE_DEAD_AFTER     2                 /* seconds, tentative entry  */
+
+/*
+ * A tentative entry has, in place of its counts, the second it was made in
+ * (8 bits) and a nonce (40 bits): the epoch of its writer and a number of
+ * the writer's own.  An epoch is given out once, by the zone's control line,
+ * so no two attempts ever look alike, and one that was killed and put in
+ * again by another is not made final by the first.
+ */
+#define SLUICE_NONCE_BITS     40
+#define SLUICE_EPOCH_SHIFT    20
+
+
+typedef struct {
+    uint64_t                fingerprint;
+    sluice_limit_bucket_t  *bucket[2];
+} sluice_limit_place_t;
+
+
+static inline sluice_u128_t
+sluice_slot_pack(uint64_t fp, uint32_t index, uint32_t previous,
+    uint32_t current)
+{
+    return (sluice_u128_t) fp << 80 | (sluice_u128_t) index << 48
+           | (uint64_t) previous << 24 | current;
+}
+
+
+static inline uint64_t
+sluice_slot_fp(sluice_u128_t v)
+{
+    return (uint64_t) (v >> 80);
+}
+
+
+static inline uint32_t
+sluice_slot_index(sluice_u128_t v)
+{
+    return (uint32_t) (v >> 48);
+}
+
+
+static inline uint32_t
+sluice_slot_previous(sluice_u128_t v)
+{
+    return (uint32_t) ((uint64_t) v >> 24) & SLUICE_UNITS_MASK;
+}
+
+
+static inline uint32_t
+sluice_slot_current(sluice_u128_t v)
+{
+    return (uint32_t) v & SLUICE_UNITS_MASK;
+}
+
+
+static inline bool
+sluice_slot_final(sluice_u128_t v, uint64_t fp)
+{
+    return sluice_slot_fp(v) == fp
+           && sluice_slot_index(v) != SLUICE_TENTATIVE;
+}
+
+
+/* the half with the fingerprint: looking for a key must not write */
+
+static inline uint64_t
+sluice_slot_peek_fp(const sluice_u128_t *p)
+{
+    const uint64_t  *half = (const uint64_t *) p;
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    half++;
+#endif
+
+    return __atomic_load_n(half, __ATOMIC_RELAXED) >> 16;
+}
+
+
+static inline void
+sluice_limit_locate(const sluice_limit_t *limit, sluice_hash_t key,
+    sluice_limit_place_t *place)
+{
+    uint64_t  a, b;
+
+    /* disjoint bits: two keys of one bucket differ in the fingerprint */
+
+    a = ((key.lo & 0xffffffff) * limit->nbuckets) >> 32;
+    b = ((key.lo >> 32) * limit->nbuckets) >> 32;
+
+    if (b == a) {
+        b = (a + 1 == limit->nbuckets) ? 0 : a + 1;
+    }
+
+    place->fingerprint = (key.hi >> 16) | 1;
+    place->bucket[0] = &limit->buckets[a];
+    place->bucket[1] = &limit->buckets[b];
+}
+
+
+static sluice_u128_t *
+sluice_limit_find(const sluice_limit_place_t *place)
+{
+    unsigned        b, i;
+    sluice_u128_t  *slot;
+
+    for (b = 0; b < 2; b++) {
+        slot = place->bucket[b]->slot;
+
+        for (i = 0; i < SLUICE_LIMIT_BUCKET; i++) {
+            if (sluice_slot_peek_fp(&slot[i]) == place->fingerprint
+                && sluice_slot_final(sluice_load16(&slot[i]),
+                                     place->fingerprint))
+            {
+                return &slot[i];
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+/* v as of the window of `now`, and whether n more units fit */
+
+static bool
+sluice_limit_decide(sluice_u128_t v, uint64_t now, uint32_t window,
+    uint32_t max, uint32_t n, sluice_limit_state_t *state)
+{
+    uint32_t  index, elapsed, previous, current, seen;
+
+    index = (uint32_t) (now / window);
+    elapsed = (uint32_t) (now % window);
+    previous = sluice_slot_previous(v);
+    current = sluice_slot_current(v);
+    seen = sluice_slot_index(v);
+
+    if (seen > index) {
+
+        /* our clock was read before theirs: as if the window had just begun */
+
+        index = seen;
+        elapsed = 0;
+
+    } else if (seen + 1 == index) {
+        previous = current;
+        current = 0;
+
+    } else if (seen != index) {
+        previous = 0;
+        current = 0;
+    }
+
+    state->index = index;
+    state->elapsed = elapsed;
+    state->previous = previous;
+    state->current = current;
+
+    return (uint64_t) previous * (window - elapsed)
+           + (uint64_t) (current + n) * window
+           <= (uint64_t) max * window;
+}
+
+
+bool
+sluice_limit_slot_live(sluice_u128_t slot, uint64_t now, uint32_t window)
+{
+    return slot != 0 && sluice_slot_index(slot) != SLUICE_TENTATIVE
+           && (uint64_t) sluice_slot_index(slot) + 1 >= now / window;
+}
+
+
+/* UINT64_MAX: not to be taken; 0: free; else the count that would be lost */
+
+static uint64_t
+sluice_limit_cost(sluice_u128_t v, uint64_t now, uint32_t window)
+{
+    uint8_t  age;
+
+    if (v == 0) {
+        return 0;
+    }
+
+    if (sluice_slot_index(v) == SLUICE_TENTATIVE) {
+        age = (uint8_t) (now / 1000)
+              - (uint8_t) ((uint64_t) v >> SLUICE_NONCE_BITS);
+
+        return (age >= SLUICE_DEAD_AFTER) ? 0 : UINT64_MAX;
+    }
+
+    if (!sluice_limit_slot_live(v, now, window)) {
+        return 0;
+    }
+
+    return 1 + (uint64_t) sluice_slot_previous(v) + sluice_slot_current(v);
+}
+
+
+/*
+ * Where to put the key: a free slot of the emptier bucket, else the live
+ * window with the least count.  false: the key came since, or nothing may be
+ * taken; look again.
+ */
+
+static bool
+sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
+    uint32_t window, sluice_u128_t **at, sluice_u128_t *seen, bool *evicts)
+{
+    unsigned        b, i, room, most;
+    uint64_t        cost, least;
+    sluice_u128_t  *slot, *empty, v, empty_v;
+
+    *at = NULL;
+    least = UINT64_MAX;
+    most = 0;
+
+    for (b = 0; b < 2; b++) {
+        slot = place->bucket[b]->slot;
+        empty = NULL;
+        empty_v = 0;
+        room = 0;
+
+        for (i = 0; i < SLUICE_LIMIT_BUCKET; i++) {
+            v = sluice_load16(&slot[i]);
+
+            /* evicting oneself would lose the count */
+
+            if (sluice_slot_final(v, place->fingerprint)) {
+                return false;
+            }
+
+            cost = sluice_limit_cost(v, now, window);
+
+            if (cost == 0) {
+                room++;
+
+                if (empty == NULL) {
+                    empty = &slot[i];
+                    empty_v = v;
+                }
+
+            } else if (cost < least && most == 0) {
+                least = cost;
+                *at = &slot[i];
+                *seen = v;
+            }
+        }
+
+        if (room > most) {
+            most = room;
+            *at = empty;
+            *seen = empty_v;
+        }
+    }
+
+    *evicts = (most == 0);
+
+    return *at != NULL;
+}
+
+
+/*
+ * The second look: with ours in place, another tentative entry of the key is
+ * taken out, and a final one means that ours is not wanted.
+ */
+
+static bool
+sluice_limit_alone(const sluice_limit_place_t *place, const sluice_u128_t *at)
+{
+    unsigned        b, i, turn;
+    sluice_u128_t  *slot, v;
+
+    for (b = 0; b < 2; b++) {
+        slot = place->bucket[b]->slot;
+
+        for (i = 0; i < SLUICE_LIMIT_BUCKET; i++) {
+            if (&slot[i] == at) {
+                continue;
+            }
+
+            v = sluice_load16(&slot[i]);
+
+            for (turn = 0; sluice_slot_fp(v) == place->fingerprint; turn++) {
+
+                if (sluice_slot_index(v) != SLUICE_TENTATIVE
+                    || turn == SLUICE_TRIES)
+                {
+                    return false;
+                }
+
+                if (sluice_cas16(&slot[i], &v, 0)) {
+                    break;
+                }
+            }
+        }
+    }
+
+    return true;
+}
+
+
+static sluice_u128_t
+sluice_limit_tentative(sluice_limit_t *limit, uint64_t fp, uint64_t now)
+{
+    uint64_t  epoch;
+
+    limit->nonce++;
+
+    if ((limit->nonce & ((1u << SLUICE_EPOCH_SHIFT) - 1)) == 1) {
+        epoch = __atomic_add_fetch(&limit->control->epoch, 1,
+                                   __ATOMIC_RELAXED);
+        limit->nonce = (epoch << SLUICE_EPOCH_SHIFT) | 1;
+    }
+
+    return sluice_slot_pack(fp, SLUICE_TENTATIVE, 0, 0)
+           | (uint64_t) (uint8_t) (now / 1000) << SLUICE_NONCE_BITS
+           | (limit->nonce & ((1ull << SLUICE_NONCE_BITS) - 1));
+}
+
+
+/* the key's first charge; false: begin again from the search */
+
+static bool
+sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
+    uint64_t *now, uint32_t max, uint32_t n, sluice_limit_state_t *state)
+{
+    bool            evicts;
+    sluice_u128_t  *at, seen, mine, new;
+
+    /* a clock read a window ago would count in one that is recycled */
+
+    *now = limit->clock();
+
+    if (!sluice_limit_choose(place, *now, limit->window, &at, &seen, &evicts))
+    {
+        return false;
+    }
+
+    mine = sluice_limit_tentative(limit, place->fingerprint, *now);
+
+    if (!sluice_cas16(at, &seen, mine)) {
+        return false;
+    }
+
+    sluice_fault("limit.insert.tentative");
+
+    if (evicts && limit->own != NULL) {
+        limit->own->evicted++;
+    }
+
+    if (!sluice_limit_alone(place, at)) {
+        (void) sluice_cas16(at, &mine, 0);
+        return false;
+    }
+
+    sluice_fault("limit.insert.looked");
+
+    (void) sluice_limit_decide(0, *now, limit->window, max, n, state);
+    new = sluice_slot_pack(place->fingerprint, state->index, 0, n);
+
+    if (!sluice_cas16(at, &mine, new)) {
+        return false;
+    }
+
+    sluice_fault("limit.insert.final");
+
+    if (limit->own != NULL) {
+        limit->own->inserted++;
+    }
+
+    /* stopped for so long in between that it was charged to the past */
+
+    return limit->clock() / limit->window <= (uint64_t) state->index + 1;
+}
+
+
+sluice_limit_result_t
+sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
+    uint32_t max, uint32_t n, sluice_limit_state_t *state)
+{
+    unsigned               turn;
+    sluice_u128_t         *slot, v, new;
+    sluice_limit_place_t   place;
+
+    sluice_limit_locate(limit, key, &place);
+
+    __builtin_prefetch(place.bucket[0], 1);
+    __builtin_prefetch(place.bucket[1], 1);
+
+    for (turn = 0; turn < SLUICE_TRIES; turn++) {
+
+        slot = sluice_limit_find(&place);
+
+        if (slot == NULL) {
+
+            if (n > max) {
+                (void) sluice_limit_decide(0, now, limit->window, max, n,
+                                           state);
+                goto refused;
+            }
+
+            if (sluice_limit_insert(limit, &place, &now, max, n, state)) {
+                goto passed;
+            }
+
+            continue;
+        }
+
+        v = sluice_load16(slot);
+
+        while (sluice_slot_final(v, place.fingerprint)) {
+
+            if (!sluice_limit_decide(v, now, limit->window, max, n, state)) {
+                goto refused;
+            }
+
+            new = sluice_slot_pack(place.fingerprint, state->index,
+                                   state->previous, state->current + n);
+
+            if (sluice_cas16(slot, &v, new)) {
+                goto passed;
+            }
+
+            if (++turn >= SLUICE_TRIES) {
+                break;
+            }
+        }
+    }
+
+    if (limit->own != NULL) {
+        limit->own->contended++;
+    }
+
+    return SLUICE_LIMIT_CONTENDED;
+
+passed:
+
+    if (limit->own != NULL) {
+        limit->own->passed++;
+    }
+
+    return SLUICE_LIMIT_PASSED;
+
+refused:
+
+    if (limit->own != NULL) {
+        limit->own->refused++;
+    }
+
+    return SLUICE_LIMIT_REFUSED;
+}
+
+
+sluice_limit_result_t
+sluice_limit_peek(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
+    uint32_t max, uint32_t n, sluice_limit_state_t *state)
+{
+    sluice_u128_t         *slot, v;
+    sluice_limit_place_t   place;
+
+    sluice_limit_locate(limit, key, &place);
+
+    slot = sluice_limit_find(&place);
+    v = (slot != NULL) ? sluice_load16(slot) : 0;
+
+    if (!sluice_slot_final(v, place.fingerprint)) {
+        v = 0;
+    }
+
+    return sluice_limit_decide(v, now, limit->window, max, n, state)
+           ? SLUICE_LIMIT_PASSED : SLUICE_LIMIT_REFUSED;
+}
+
+
+void
+sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key, uint32_t index,
+    uint32_t n)
+{
+    unsigned               turn;
+    uint32_t               previous, current;
+    sluice_u128_t         *slot, v, new;
+    sluice_limit_place_t   place;
+
+    sluice_limit_locate(limit, key, &place);
+
+    slot = sluice_limit_find(&place);
+    if (slot == NULL) {
+        return;
+    }
+
+    v = sluice_load16(slot);
+
+    for (turn = 0;
+         turn < SLUICE_TRIES && sluice_slot_final(v, place.fingerprint);
+         turn++)
+    {
+        previous = sluice_slot_previous(v);
+        current = sluice_slot_current(v);
+
+        if (sluice_slot_index(v) == index) {
+            current -= (n < current) ? n : current;
+
+        } else if (sluice_slot_index(v) == index + 1) {
+            previous -= (n < previous) ? n : previous;
+
+        } else {
+            return;
+        }
+
+        new = sluice_slot_pack(place.fingerprint, sluice_slot_index(v),
+                               previous, current);
+
+        if (sluice_cas16(slot, &v, new)) {
+            return;
+        }
+    }
+}
+
+
+uint64_t
+sluice_limit_retry(const sluice_limit_t *limit,
+    const sluice_limit_state_t *state, uint32_t max, uint32_t n)
+{
+    uint64_t  w, room, wait;
+
+    if (n > max) {
+        return UINT64_MAX;
+    }
+
+    w = limit->window;
+    room = max - n;
+
+    if (state->current <= room) {
+
+        /* in this window, when previous * (w - e) <= (room - current) * w */
+
+        if (state->previous == 0) {
+            return 0;
+        }
+
+        wait = (room - state->current) * w / state->previous;
+        wait = (wait >= w) ? 0 : w - wait;
+
+        return (wait > state->elapsed) ? wait - state->elapsed : 0;
+    }
+
+    /* in the next one, where what is current now is previous */
+
+    wait = room * w / state->current;
+    wait = (wait >= w) ? 0 : w - wait;
+
+    return w - state->elapsed + wait;
+}

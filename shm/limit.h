@@ -1,0 +1,194 @@
+
+/*
+ * The limit table: sliding windows, exact over threads and processes,
+ * without a lock.
+ *
+ * A slot is 16 bytes {fingerprint:48, window index:32, previous:24,
+ * current:24} and every transition of it is one 16-byte compare-and-swap, so
+ * deciding and charging are one step.  The count of a key at `elapsed` into
+ * a window is previous * (1 - elapsed / window) + current; it is compared in
+ * integers, without rounding.
+ *
+ * A key may stand in one slot only, or it would get two limits.  Inserting
+ * has two phases, as in FASTER's hash index (Chandramouli et al., SIGMOD
+ * 2018): a tentative entry with a nonce of its own, a second look for the
+ * key, then the final entry.  A process that died in between leaves a
+ * tentative entry that is free for anybody two seconds later.
+ *
+ * A slot whose window is over for two windows reads as empty, so nothing is
+ * swept.  A key has two candidate buckets; it goes into the emptier one; if
+ * both are full of live windows, the one with the least count is evicted,
+ * and counted.
+ *
+ *   file "zone.NAME.N": header | control | columns | buckets
+ *   geometry: buckets, window in ms, scale, slots a bucket
+ */
+
+#ifndef SLUICE_LIMIT_H
+#define SLUICE_LIMIT_H
+
+#include "cas16.h"
+#include "file.h"
+#include "hash.h"
+#include "workers.h"
+
+
+#define SLUICE_LIMIT_PREFIX       "zone."
+#define SLUICE_LIMIT_BUCKET       8             /* slots: two cache lines    */
+#define SLUICE_LIMIT_BUCKETS_MIN  32
+#define SLUICE_LIMIT_BUCKETS_MAX  (1u << 28)
+#define SLUICE_LIMIT_WINDOW_MIN   1000u         /* ms                        */
+#define SLUICE_LIMIT_WINDOW_MAX   (31u * 86400 * 1000)
+#define SLUICE_LIMIT_UNITS_MAX    (1u << 23)    /* a limit's, and a weight's */
+
+
+typedef enum {
+    SLUICE_LIMIT_PASSED = 0,
+    SLUICE_LIMIT_REFUSED,
+    SLUICE_LIMIT_CONTENDED      /* refused: too many rivals for one slot     */
+} sluice_limit_result_t;
+
+
+typedef struct {
+    _Alignas(128) sluice_u128_t  slot[SLUICE_LIMIT_BUCKET];
+} sluice_limit_bucket_t;
+
+_Static_assert(sizeof(sluice_limit_bucket_t) == 128, "bucket");
+
+
+typedef struct {
+    uint64_t  epoch;            /* nonces are given out in runs, see limit.c */
+    uint64_t  former_over;      /* tables up to this N no longer count       */
+    uint8_t   reserved[112];
+} sluice_limit_control_t;
+
+_Static_assert(sizeof(sluice_limit_control_t) == 128, "zone control");
+
+
+/* statistics of one process slot in this zone, written by its owner alone */
+typedef struct {
+    uint64_t  passed;
+    uint64_t  refused;
+    uint64_t  evicted;          /* live windows                              */
+    uint64_t  contended;
+    uint64_t  inserted;
+    uint64_t  reserved[3];
+} sluice_limit_column_t;
+
+_Static_assert(sizeof(sluice_limit_column_t) == 64, "zone column");
+
+
+typedef uint64_t (*sluice_clock_pt)(void);
+
+
+/* one thread's view; after fork() a copy serves the child as it is */
+typedef struct {
+    sluice_file_t             file;
+    sluice_limit_control_t   *control;
+    sluice_limit_column_t    *columns;          /* SLUICE_SLOTS of them      */
+    sluice_limit_bucket_t    *buckets;
+    uint64_t                  nbuckets;
+    uint32_t                  window;           /* ms                        */
+    unsigned                  number;           /* N of zone.NAME.N          */
+
+    sluice_limit_column_t    *own;              /* NULL: not counted         */
+    uint64_t                  nonce;
+    sluice_clock_pt           clock;            /* monotonic ms; tests       */
+} sluice_limit_t;
+
+
+/* what a decision saw: enough for Retry-After, remaining, and a refund */
+typedef struct {
+    uint32_t  index;            /* the window                                */
+    uint32_t  previous;         /* units                                     */
+    uint32_t  current;          /* units, before this charge                 */
+    uint32_t  elapsed;          /* ms of the window                          */
+} sluice_limit_state_t;
+
+
+typedef struct {
+    uint64_t  size;             /* bytes, as the operator gave them          */
+    uint32_t  window;           /* ms                                        */
+    uint32_t  scale;
+} sluice_limit_conf_t;
+
+
+/* how many buckets a zone of that size has; 0: too small or too large */
+uint64_t sluice_limit_buckets(uint64_t size);
+
+/*
+ * Opens the zone's newest file if it has this geometry; else makes the next.
+ * `former` becomes the newest other file of the same window that still
+ * counts, or has no map: its users charge both tables, all or none.  BUSY:
+ * two tables of other geometries are live already.
+ */
+sluice_status_t sluice_limit_open(const sluice_dir_t *dir, const char *name,
+    const sluice_limit_conf_t *conf, sluice_limit_t *limit,
+    sluice_limit_t *former, sluice_error_t *error);
+
+void sluice_limit_close(const sluice_dir_t *dir, sluice_limit_t *limit);
+
+/* whether somebody still charges that table as his newest */
+bool sluice_limit_former_used(const sluice_limit_t *former);
+
+/*
+ * To be called when nobody has for two windows: then this table alone holds
+ * all that counts.  It tells the other users, and unlinks the former file;
+ * those that still have it mapped lose nothing by it.
+ */
+void sluice_limit_former_end(const sluice_dir_t *dir, sluice_limit_t *limit,
+    const sluice_limit_t *former);
+
+/* whether charges must go to the former table, too */
+static inline bool
+sluice_limit_former_counts(const sluice_limit_t *limit,
+    const sluice_limit_t *former)
+{
+    return former->buckets != NULL
+           && __atomic_load_n(&limit->control->former_over, __ATOMIC_RELAXED)
+              < former->number;
+}
+
+
+/* the key's place in this table; data of any length */
+static inline sluice_hash_t
+sluice_limit_hash(const sluice_limit_t *limit, const void *data, size_t len)
+{
+    return sluice_siphash(limit->file.header.key, data, len);
+}
+
+/*
+ * Decides and charges n units (1 to UNITS_MAX) against max (0 to UNITS_MAX)
+ * at `now`, monotonic milliseconds.  O(1), bounded, no system call.  On
+ * PASSED the charge stands; `state` is what was seen either way.
+ */
+sluice_limit_result_t sluice_limit_charge(sluice_limit_t *limit,
+    sluice_hash_t key, uint64_t now, uint32_t max, uint32_t n,
+    sluice_limit_state_t *state);
+
+/* the same decision, nothing charged, nothing inserted */
+sluice_limit_result_t sluice_limit_peek(sluice_limit_t *limit,
+    sluice_hash_t key, uint64_t now, uint32_t max, uint32_t n,
+    sluice_limit_state_t *state);
+
+/*
+ * Takes back n units that were charged in that window; dropped if the window
+ * is gone or its slot was evicted since.
+ */
+void sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
+    uint32_t index, uint32_t n);
+
+/*
+ * How long until n units would pass if nobody else charged: milliseconds
+ * from the decision; UINT64_MAX: never.
+ */
+uint64_t sluice_limit_retry(const sluice_limit_t *limit,
+    const sluice_limit_state_t *state, uint32_t max, uint32_t n);
+
+
+/* for a census of a copied table: whether this slot holds a live window */
+bool sluice_limit_slot_live(sluice_u128_t slot, uint64_t now,
+    uint32_t window);
+
+
+#endif /* SLUICE_LIMIT_H */

@@ -1,0 +1,317 @@
+
+/*
+ * Zones' files: which table a configuration uses, and for how long a table
+ * of a former geometry goes on to count.
+ */
+
+#define _GNU_SOURCE
+
+#include "limit.h"
+#include "clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+
+#define SLUICE_LIMIT_SERIES  16
+
+
+static void sluice_limit_spec(const char *name,
+    const sluice_limit_conf_t *conf, sluice_file_spec_t *spec);
+static sluice_status_t sluice_limit_open_file(const sluice_dir_t *dir,
+    const char *name, unsigned number, sluice_limit_t *limit,
+    sluice_error_t *error);
+static sluice_status_t sluice_limit_make(const sluice_dir_t *dir,
+    const char *name, const sluice_limit_conf_t *conf, unsigned number,
+    sluice_limit_t *limit, sluice_error_t *error);
+static sluice_status_t sluice_limit_try(const sluice_dir_t *dir,
+    const char *name, const sluice_limit_conf_t *conf, sluice_limit_t *limit,
+    sluice_limit_t *former, sluice_error_t *error);
+
+
+uint64_t
+sluice_limit_buckets(uint64_t size)
+{
+    uint64_t  n;
+
+    n = size / sizeof(sluice_limit_bucket_t);
+
+    return (n < SLUICE_LIMIT_BUCKETS_MIN || n > SLUICE_LIMIT_BUCKETS_MAX)
+           ? 0 : n;
+}
+
+
+static void
+sluice_limit_spec(const char *name, const sluice_limit_conf_t *conf,
+    sluice_file_spec_t *spec)
+{
+    memset(spec, 0, sizeof(sluice_file_spec_t));
+
+    spec->kind = SLUICE_FILE_ZONE;
+    spec->subject = name;
+    spec->geometry[0] = sluice_limit_buckets(conf->size);
+    spec->geometry[1] = conf->window;
+    spec->geometry[2] = conf->scale;
+    spec->geometry[3] = SLUICE_LIMIT_BUCKET;
+    spec->section[0] = sizeof(sluice_limit_control_t);
+    spec->section[1] = SLUICE_SLOTS * sizeof(sluice_limit_column_t);
+    spec->section[2] = spec->geometry[0] * sizeof(sluice_limit_bucket_t);
+}
+
+
+static void
+sluice_limit_attach(sluice_limit_t *limit, unsigned number)
+{
+    limit->control = sluice_file_section(&limit->file, 0);
+    limit->columns = sluice_file_section(&limit->file, 1);
+    limit->buckets = sluice_file_section(&limit->file, 2);
+    limit->nbuckets = limit->file.header.geometry[0];
+    limit->window = (uint32_t) limit->file.header.geometry[1];
+    limit->number = number;
+    limit->own = NULL;
+    limit->nonce = 0;
+    limit->clock = sluice_clock_ms;
+}
+
+
+static sluice_status_t
+sluice_limit_open_file(const sluice_dir_t *dir, const char *name,
+    unsigned number, sluice_limit_t *limit, sluice_error_t *error)
+{
+    char                         file[SLUICE_FILE_NAME_MAX];
+    sluice_status_t              status;
+    const sluice_file_header_t  *h;
+
+    snprintf(file, sizeof(file), SLUICE_LIMIT_PREFIX "%s.%u", name, number);
+
+    status = sluice_file_open(dir, file, SLUICE_FILE_ZONE, SLUICE_OPEN_WRITE,
+                              &limit->file, error);
+
+    if (status != SLUICE_OK) {
+        return status;
+    }
+
+    h = &limit->file.header;
+
+    if (h->geometry[0] < SLUICE_LIMIT_BUCKETS_MIN
+        || h->geometry[0] > SLUICE_LIMIT_BUCKETS_MAX
+        || h->geometry[1] < SLUICE_LIMIT_WINDOW_MIN
+        || h->geometry[1] > SLUICE_LIMIT_WINDOW_MAX
+        || h->geometry[3] != SLUICE_LIMIT_BUCKET
+        || h->section[0].size != sizeof(sluice_limit_control_t)
+        || h->section[1].size != SLUICE_SLOTS * sizeof(sluice_limit_column_t)
+        || h->section[2].size
+           != h->geometry[0] * sizeof(sluice_limit_bucket_t))
+    {
+        sluice_file_close(dir, &limit->file);
+
+        return sluice_error(error, SLUICE_CORRUPT, "\"%s/%s\" has an "
+                            "impossible geometry", dir->path, file);
+    }
+
+    sluice_limit_attach(limit, number);
+
+    return SLUICE_OK;
+}
+
+
+static sluice_status_t
+sluice_limit_make(const sluice_dir_t *dir, const char *name,
+    const sluice_limit_conf_t *conf, unsigned number, sluice_limit_t *limit,
+    sluice_error_t *error)
+{
+    char                file[SLUICE_FILE_NAME_MAX];
+    sluice_status_t     status;
+    sluice_file_spec_t  spec;
+
+    sluice_limit_spec(name, conf, &spec);
+
+    status = sluice_file_create(dir, &spec, &limit->file, error);
+    if (status != SLUICE_OK) {
+        return status;
+    }
+
+    sluice_limit_attach(limit, number);
+
+    /* before anybody can see it: a table without a primary user is former */
+
+    (void) sluice_file_lock(&limit->file, SLUICE_LOCK_PRIMARY, false);
+
+    snprintf(file, sizeof(file), SLUICE_LIMIT_PREFIX "%s.%u", name, number);
+
+    status = sluice_file_publish(dir, &limit->file, file, error);
+
+    if (status != SLUICE_OK) {
+        sluice_file_close(dir, &limit->file);
+    }
+
+    return status;
+}
+
+
+sluice_status_t
+sluice_limit_open(const sluice_dir_t *dir, const char *name,
+    const sluice_limit_conf_t *conf, sluice_limit_t *limit,
+    sluice_limit_t *former, sluice_error_t *error)
+{
+    unsigned         tries;
+    sluice_status_t  status;
+
+    /* EXISTS, ABSENT: another master made or removed one meanwhile */
+
+    for (tries = 0; tries < 8; tries++) {
+        status = sluice_limit_try(dir, name, conf, limit, former, error);
+
+        if (status != SLUICE_EXISTS && status != SLUICE_ABSENT) {
+            return status;
+        }
+    }
+
+    return status;
+}
+
+
+static sluice_status_t
+sluice_limit_try(const sluice_dir_t *dir, const char *name,
+    const sluice_limit_conf_t *conf, sluice_limit_t *limit,
+    sluice_limit_t *former, sluice_error_t *error)
+{
+    unsigned            i, n, newest, numbers[SLUICE_LIMIT_SERIES];
+    sluice_limit_t      other;
+    sluice_status_t     status;
+    sluice_file_spec_t  spec;
+
+    memset(limit, 0, sizeof(sluice_limit_t));
+    memset(former, 0, sizeof(sluice_limit_t));
+    limit->file.fd = -1;
+    former->file.fd = -1;
+
+    sluice_limit_spec(name, conf, &spec);
+
+    n = sluice_dir_series(dir, SLUICE_LIMIT_PREFIX, name, numbers,
+                          SLUICE_LIMIT_SERIES);
+    if (n > SLUICE_LIMIT_SERIES) {
+        n = SLUICE_LIMIT_SERIES;
+    }
+
+    newest = (n != 0) ? numbers[0] : 0;
+
+    for (i = 0; i < n; i++) {
+
+        status = sluice_limit_open_file(dir, name, numbers[i], &other, error);
+
+        if (status == SLUICE_ABSENT || status == SLUICE_BUSY) {
+            continue;
+        }
+
+        if (status == SLUICE_STALE) {
+            (void) sluice_file_retire(dir, &other.file);
+            sluice_file_close(dir, &other.file);
+            continue;
+        }
+
+        if (status != SLUICE_OK) {
+            goto failed;
+        }
+
+        if (numbers[i] == newest && sluice_file_fits(&other.file, &spec)) {
+            (void) sluice_file_lock(&other.file, SLUICE_LOCK_PRIMARY, false);
+            *limit = other;
+            continue;
+        }
+
+        /* another window is another limit: it goes with its last user */
+
+        if (other.window != conf->window
+            || other.file.header.geometry[2] != conf->scale)
+        {
+            (void) sluice_file_retire(dir, &other.file);
+            sluice_file_close(dir, &other.file);
+            continue;
+        }
+
+        /* the process that ended it died before it unlinked it */
+
+        if (limit->file.fd != -1
+            && __atomic_load_n(&limit->control->former_over, __ATOMIC_RELAXED)
+               >= numbers[i])
+        {
+            sluice_limit_former_end(dir, limit, &other);
+            sluice_file_close(dir, &other.file);
+            continue;
+        }
+
+        if (former->file.fd == -1) {
+            *former = other;
+            continue;
+        }
+
+        /* older still: gone if nobody has it, else there is one too many */
+
+        status = sluice_file_retire(dir, &other.file);
+        sluice_file_close(dir, &other.file);
+
+        if (status == SLUICE_BUSY) {
+            status = sluice_error(error, SLUICE_BUSY,
+                              "zone \"%s\" has two tables of former sizes in "
+                              "use: wait until the workers of the earlier "
+                              "configurations are gone, and two windows more",
+                              name);
+            goto failed;
+        }
+    }
+
+    if (limit->file.fd == -1) {
+        status = sluice_limit_make(dir, name, conf, newest + 1, limit, error);
+
+        if (status != SLUICE_OK) {
+            goto failed;
+        }
+    }
+
+    return SLUICE_OK;
+
+failed:
+
+    sluice_limit_close(dir, limit);
+    sluice_limit_close(dir, former);
+
+    return status;
+}
+
+
+void
+sluice_limit_close(const sluice_dir_t *dir, sluice_limit_t *limit)
+{
+    sluice_file_close(dir, &limit->file);
+    limit->buckets = NULL;
+}
+
+
+bool
+sluice_limit_former_used(const sluice_limit_t *former)
+{
+    return sluice_file_locked(&former->file, SLUICE_LOCK_PRIMARY);
+}
+
+
+void
+sluice_limit_former_end(const sluice_dir_t *dir, sluice_limit_t *limit,
+    const sluice_limit_t *former)
+{
+    uint64_t  over;
+
+    over = __atomic_load_n(&limit->control->former_over, __ATOMIC_RELAXED);
+
+    while (over < former->number
+           && !__atomic_compare_exchange_n(&limit->control->former_over,
+                                           &over, former->number, false,
+                                           __ATOMIC_RELEASE,
+                                           __ATOMIC_RELAXED))
+    {
+        /* somebody else ended an older or the same one */
+    }
+
+    unlinkat(dir->fd, former->file.name, 0);
+}

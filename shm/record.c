@@ -1,0 +1,287 @@
+
+#include "record.h"
+#include "hash.h"
+
+#include <string.h>
+
+
+#define SLUICE_ITEM_HEAD  4             /* tag, flags, length                */
+
+
+static const struct {
+    const char  *name;
+    size_t       max;
+} sluice_items[SLUICE_ITEM_TAGS] = {
+    [SLUICE_ITEM_REQUEST_ID] = { "request_id", 64 },
+    [SLUICE_ITEM_CLIENT]     = { "client", 64 },
+    [SLUICE_ITEM_METHOD]     = { "method", 32 },
+    [SLUICE_ITEM_HOST]       = { "host", 255 },
+    [SLUICE_ITEM_URI]        = { "uri", 1024 },
+    [SLUICE_ITEM_POOL]       = { "pool", 47 },
+    [SLUICE_ITEM_KEY]        = { "key", 47 },
+    [SLUICE_ITEM_ZONE]       = { "zone", 47 },
+    [SLUICE_ITEM_TRY]        = { "upstream", sizeof(sluice_record_try_t) + 64 },
+    [SLUICE_ITEM_FIELD]      = { "fields", 1 + SLUICE_FIELD_NAME_MAX + 255 }
+};
+
+
+static const char  *sluice_outcomes[SLUICE_OUTCOME_COUNT] = {
+    [SLUICE_OUTCOME_OPEN]       = "open",
+    [SLUICE_OUTCOME_ADMITTED]   = "admitted",
+    [SLUICE_OUTCOME_LIMIT]      = "limit",
+    [SLUICE_OUTCOME_KEY]        = "no_key",
+    [SLUICE_OUTCOME_ERROR]      = "error",
+    [SLUICE_OUTCOME_UNADMITTED] = "unadmitted"
+};
+
+
+static bool sluice_record_put(sluice_record_t *record, sluice_item_tag_t tag,
+    const void *head, size_t head_len, const void *data, size_t len);
+
+
+size_t
+sluice_item_max(sluice_item_tag_t tag)
+{
+    return sluice_items[tag].max;
+}
+
+
+const char *
+sluice_item_name(unsigned tag)
+{
+    return tag < SLUICE_ITEM_TAGS ? sluice_items[tag].name : NULL;
+}
+
+
+const char *
+sluice_outcome_name(unsigned outcome)
+{
+    return outcome < SLUICE_OUTCOME_COUNT ? sluice_outcomes[outcome] : NULL;
+}
+
+
+void
+sluice_record_init(sluice_record_t *record, uint64_t sequence, uint64_t time)
+{
+    memset(record, 0, sizeof(sluice_record_t));
+
+    record->length = sizeof(sluice_record_t);
+    record->type = SLUICE_RECORD_REQUEST;
+    record->version = SLUICE_RECORD_VERSION;
+    record->sequence = sequence;
+    record->time = time;
+    record->request_time = SLUICE_UNKNOWN_US;
+    record->first_byte = SLUICE_UNKNOWN_US;
+}
+
+
+bool
+sluice_record_add(sluice_record_t *record, sluice_item_tag_t tag,
+    const void *data, size_t len)
+{
+    return sluice_record_put(record, tag, NULL, 0, data, len);
+}
+
+
+bool
+sluice_record_add_try(sluice_record_t *record, const sluice_record_try_t *t,
+    const void *addr, size_t len)
+{
+    return sluice_record_put(record, SLUICE_ITEM_TRY, t,
+                             sizeof(sluice_record_try_t), addr, len);
+}
+
+
+bool
+sluice_record_add_field(sluice_record_t *record, const void *name,
+    size_t name_len, const void *value, size_t len)
+{
+    uint8_t  head[1 + SLUICE_FIELD_NAME_MAX];
+
+    head[0] = (uint8_t) name_len;
+    memcpy(head + 1, name, name_len);
+
+    return sluice_record_put(record, SLUICE_ITEM_FIELD, head, 1 + name_len,
+                             value, len);
+}
+
+
+/* the head must stand whole, the data may be cut */
+
+static bool
+sluice_record_put(sluice_record_t *record, sluice_item_tag_t tag,
+    const void *head, size_t head_len, const void *data, size_t len)
+{
+    size_t    room, max;
+    uint8_t  *p, flags;
+    uint16_t  n;
+
+    room = SLUICE_RECORD_MAX - record->length;
+    max = sluice_items[tag].max;
+    flags = 0;
+
+    if (room < SLUICE_ITEM_HEAD + head_len + (len != 0)) {
+        record->flags |= SLUICE_RECORD_CUT;
+        return false;
+    }
+
+    if (max > room - SLUICE_ITEM_HEAD) {
+        max = room - SLUICE_ITEM_HEAD;
+    }
+
+    if (len > max - head_len) {
+        len = max - head_len;
+        flags = SLUICE_ITEM_CUT;
+        record->flags |= SLUICE_RECORD_CUT;
+    }
+
+    p = (uint8_t *) record + record->length;
+    n = (uint16_t) (head_len + len);
+
+    p[0] = (uint8_t) tag;
+    p[1] = flags;
+    memcpy(p + 2, &n, 2);
+
+    if (head_len != 0) {
+        memcpy(p + SLUICE_ITEM_HEAD, head, head_len);
+    }
+
+    if (len != 0) {
+        memcpy(p + SLUICE_ITEM_HEAD + head_len, data, len);
+    }
+
+    /* pairs with the reader of a dead owner's entry: the item, then length */
+
+    __atomic_store_n(&record->length,
+                     record->length + (uint32_t) (SLUICE_ITEM_HEAD + n),
+                     __ATOMIC_RELEASE);
+
+    return true;
+}
+
+
+uint32_t
+sluice_record_crc(const sluice_record_t *record, const uint8_t uuid[16],
+    uint64_t position)
+{
+    uint32_t       crc;
+    unsigned char  seed[24];
+
+    memcpy(seed, uuid, 16);
+    memcpy(seed + 16, &position, 8);
+
+    crc = sluice_crc32c(0, seed, sizeof(seed));
+    crc = sluice_crc32c(crc, &record->length, sizeof(record->length));
+
+    return sluice_crc32c(crc, &record->type, sluice_record_size(record)
+                                     - offsetof(sluice_record_t, type));
+}
+
+
+void
+sluice_record_seal(sluice_record_t *record, const uint8_t uuid[16],
+    uint64_t position)
+{
+    memset((uint8_t *) record + record->length, 0,
+           sluice_record_size(record) - record->length);
+
+    record->crc = sluice_record_crc(record, uuid, position);
+}
+
+
+const char *
+sluice_record_check(const sluice_record_t *record, size_t size)
+{
+    size_t    offset, length;
+    uint16_t  n;
+
+    const uint8_t  *p;
+
+    if (size < sizeof(sluice_record_t)) {
+        return "shorter than a record";
+    }
+
+    length = record->length;
+
+    if (length < sizeof(sluice_record_t) || length > SLUICE_RECORD_MAX
+        || length > size)
+    {
+        return "impossible length";
+    }
+
+    if (record->type != SLUICE_RECORD_REQUEST) {
+        return "unknown type";
+    }
+
+    if (record->version != SLUICE_RECORD_VERSION) {
+        return "unknown version";
+    }
+
+    if (record->outcome >= SLUICE_OUTCOME_COUNT) {
+        return "unknown outcome";
+    }
+
+    p = (const uint8_t *) record;
+
+    for (offset = sizeof(sluice_record_t); offset < length; offset += n) {
+
+        if (length - offset < SLUICE_ITEM_HEAD) {
+            return "torn item";
+        }
+
+        memcpy(&n, p + offset + 2, 2);
+
+        if (n > length - offset - SLUICE_ITEM_HEAD) {
+            return "item past the end";
+        }
+
+        switch (p[offset]) {
+
+        case SLUICE_ITEM_TRY:
+            if (n < sizeof(sluice_record_try_t)) {
+                return "short try";
+            }
+            break;
+
+        case SLUICE_ITEM_FIELD:
+            if (n < 2 || p[offset + SLUICE_ITEM_HEAD] == 0
+                || p[offset + SLUICE_ITEM_HEAD] > SLUICE_FIELD_NAME_MAX
+                || p[offset + SLUICE_ITEM_HEAD] >= n)
+            {
+                return "field without a name";
+            }
+            break;
+        }
+
+        offset += SLUICE_ITEM_HEAD;
+    }
+
+    return NULL;
+}
+
+
+bool
+sluice_record_next(const sluice_record_t *record, size_t *offset,
+    sluice_item_t *item)
+{
+    const uint8_t  *p;
+
+    if (*offset == 0) {
+        *offset = sizeof(sluice_record_t);
+    }
+
+    if (*offset >= record->length) {
+        return false;
+    }
+
+    p = (const uint8_t *) record + *offset;
+
+    item->tag = p[0];
+    item->flags = p[1];
+    memcpy(&item->length, p + 2, 2);
+    item->data = p + SLUICE_ITEM_HEAD;
+
+    *offset += SLUICE_ITEM_HEAD + item->length;
+
+    return true;
+}
