@@ -524,6 +524,7 @@ sluice_file_publish(const sluice_dir_t *dir, sluice_file_t *file,
 
     snprintf(file->name, sizeof(file->name), "%s", name);
     file->temporary = false;
+    file->created = true;
 
     sluice_fault("file.published");
 

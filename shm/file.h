@@ -109,6 +109,7 @@ typedef struct {
     char                   name[SLUICE_FILE_NAME_MAX];       /* final name   */
     bool                   writable;
     bool                   temporary;   /* not yet under its final name      */
+    bool                   created;     /* made, not found, by this process  */
     sluice_file_header_t   header;      /* a checked private copy            */
 } sluice_file_t;
 

@@ -166,6 +166,15 @@ sluice_limit_result_t sluice_limit_charge(sluice_limit_t *limit,
     sluice_hash_t key, uint64_t now, uint32_t max, uint32_t n,
     sluice_limit_state_t *state);
 
+/* counts a refusal that was decided by peeking */
+static inline void
+sluice_limit_count_refused(sluice_limit_t *limit)
+{
+    if (limit->own != NULL) {
+        limit->own->refused++;
+    }
+}
+
 /* the same decision, nothing charged, nothing inserted */
 sluice_limit_result_t sluice_limit_peek(sluice_limit_t *limit,
     sluice_hash_t key, uint64_t now, uint32_t max, uint32_t n,

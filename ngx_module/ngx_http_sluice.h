@@ -1,0 +1,242 @@
+
+/*
+ * What the files of the module share.  One file a concern:
+ *
+ *   module      commands, configurations, start
+ *   files       the directory and its files, for a cycle
+ *   process     a worker's slot, lane and timer
+ *   client      who asks: the keyed hash
+ *   limit       zones and limits
+ *   key         key pools
+ *   admission   the handler that decides, and what a request holds
+ *   refusal     what a refused client reads
+ *   usage       the record: its filter and its handler
+ */
+
+#ifndef _NGX_HTTP_SLUICE_H_INCLUDED_
+#define _NGX_HTTP_SLUICE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include "shm/clock.h"
+#include "shm/lane.h"
+#include "shm/limit.h"
+#include "shm/pool.h"
+
+
+#define NGX_HTTP_SLUICE_CLIENT_LEN      32      /* hex digits                */
+
+#define NGX_HTTP_SLUICE_FULL_REJECT     0
+#define NGX_HTTP_SLUICE_FULL_DROP       1
+
+#define NGX_HTTP_SLUICE_FORMAT_PROBLEM    0
+#define NGX_HTTP_SLUICE_FORMAT_OPENAI     1
+#define NGX_HTTP_SLUICE_FORMAT_ANTHROPIC  2
+
+
+/* where a name was used first, for the complaint that nobody defines it */
+typedef struct {
+    ngx_str_t                   file;
+    ngx_uint_t                  line;
+} ngx_http_sluice_where_t;
+
+
+typedef struct {
+    ngx_str_t                   name;           /* with a NUL behind it      */
+    ngx_http_sluice_where_t     where;
+    ngx_http_complex_value_t    key;
+    sluice_limit_conf_t         conf;
+
+    sluice_limit_t              limit;
+    sluice_limit_t              former;
+    uint64_t                    former_since;   /* ms, its last user seen    */
+
+    unsigned                    defined:1;
+    unsigned                    by_client:1;    /* key has $sluice_client    */
+} ngx_http_sluice_zone_t;
+
+
+typedef struct {
+    ngx_http_sluice_zone_t     *zone;
+    uint32_t                    max;            /* if value is NULL          */
+    ngx_http_complex_value_t   *value;
+} ngx_http_sluice_limit_t;
+
+
+typedef struct {
+    ngx_str_t                   id;             /* with a NUL behind it      */
+    ngx_str_t                   secret;
+    unsigned                    line;           /* in the pool's file        */
+} ngx_http_sluice_key_t;
+
+
+typedef struct {
+    ngx_str_t                   name;           /* with a NUL behind it      */
+    ngx_http_sluice_where_t     where;
+    ngx_array_t                 keys;           /* ngx_http_sluice_key_t     */
+    ngx_uint_t                  next;           /* round robin, of a worker  */
+
+    sluice_pool_t               pool;
+
+    unsigned                    defined:1;
+} ngx_http_sluice_pool_t;
+
+
+typedef struct {
+    ngx_str_t                   name;
+    ngx_http_complex_value_t    value;
+    ngx_uint_t                  late;           /* at=log                    */
+} ngx_http_sluice_field_t;
+
+
+typedef struct {
+    ngx_str_t                   path;           /* of sluice_dir             */
+    ngx_str_t                   group;
+    size_t                      ring;
+    ngx_uint_t                  on_full;
+    ngx_uint_t                  open;           /* 0: worker_connections     */
+    ngx_str_t                   node;
+    ngx_str_t                   client_secret;  /* contents of its file      */
+
+    ngx_array_t                 zones;          /* ngx_http_sluice_zone_t *  */
+    ngx_array_t                 pools;          /* ngx_http_sluice_pool_t *  */
+    ngx_int_t                   request_id;     /* index of $request_id      */
+
+    ngx_uint_t                  clients;        /* somebody is hashed        */
+    ngx_uint_t                  usage;          /* somebody is recorded      */
+
+    /* from here on: set when the files are opened */
+
+    sluice_dir_t                dir;
+    void                       *client_hash;    /* ngx_http_sluice_client.c  */
+    unsigned                    live:1;         /* the cycle is in force     */
+} ngx_http_sluice_main_conf_t;
+
+
+typedef struct {
+    ngx_http_complex_value_t   *client;
+    ngx_array_t                *limits;         /* ngx_http_sluice_limit_t   */
+    ngx_http_sluice_pool_t     *pool;
+    ngx_array_t                *fields;         /* ngx_http_sluice_field_t   */
+    ngx_flag_t                  usage;
+    ngx_flag_t                  usage_refused;
+    ngx_uint_t                  format;
+} ngx_http_sluice_loc_conf_t;
+
+
+/*
+ * What a request holds.  It lives on r->pool and is found again after a
+ * redirect, which zeroes r->ctx, by the cleanup that gives all of it back.
+ */
+typedef struct {
+    ngx_http_request_t         *request;
+    ngx_http_sluice_loc_conf_t *conf;           /* of the admission          */
+
+    sluice_entry_t             *entry;          /* NULL: not recorded        */
+
+    ngx_http_sluice_pool_t     *pool;           /* of the key below          */
+    ngx_http_sluice_key_t      *key;            /* NULL: none chosen yet     */
+    ngx_http_sluice_pool_t     *seen_pool;      /* where admission saw a     */
+    ngx_http_sluice_key_t      *seen_key;       /* well key, and which       */
+
+    ngx_http_sluice_zone_t     *refused_by;
+    ngx_str_t                   client;         /* memo of $sluice_client    */
+
+    sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
+    unsigned                    taken:1;        /* key is in flight          */
+    unsigned                    client_set:1;
+} ngx_http_sluice_ctx_t;
+
+
+/* of this process: see ngx_http_sluice_process.c */
+typedef struct {
+    unsigned                    slot;           /* SLUICE_SLOTS: none        */
+    sluice_lane_t              *lane;           /* NULL: none                */
+    uint64_t                   *stat;           /* never NULL                */
+} ngx_http_sluice_process_t;
+
+
+/* module */
+extern ngx_module_t  ngx_http_sluice_module;
+
+void ngx_http_sluice_where(ngx_conf_t *cf, ngx_http_sluice_where_t *where);
+ngx_int_t ngx_http_sluice_add_vars(ngx_conf_t *cf, ngx_http_variable_t *vars);
+ngx_int_t ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to,
+    ngx_str_t *from, const char *what);
+ngx_int_t ngx_http_sluice_read_secret(ngx_conf_t *cf, ngx_str_t *spec,
+    ngx_str_t *secret);
+
+/* files */
+ngx_int_t ngx_http_sluice_files_hook(ngx_conf_t *cf);
+
+/* process */
+extern ngx_http_sluice_process_t  ngx_http_sluice_process;
+
+ngx_int_t ngx_http_sluice_process_start(ngx_cycle_t *cycle);
+void ngx_http_sluice_process_stop(ngx_cycle_t *cycle);
+void ngx_http_sluice_complain(ngx_http_request_t *r, const char *what,
+    ngx_str_t *value);
+
+#define ngx_http_sluice_count(id)                                             \
+    sluice_stat_add(ngx_http_sluice_process.stat, SLUICE_STAT_##id, 1)
+
+/* client */
+char *ngx_http_sluice_client(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_sluice_client_variables(ngx_conf_t *cf);
+ngx_int_t ngx_http_sluice_client_start(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf);
+ngx_int_t ngx_http_sluice_client_get(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    ngx_str_t *client);
+
+/* limit */
+char *ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_sluice_limit_variables(ngx_conf_t *cf);
+char *ngx_http_sluice_limit_check(ngx_conf_t *cf,
+    ngx_http_sluice_main_conf_t *smcf);
+ngx_int_t ngx_http_sluice_limit_charge(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    uint64_t *retry);
+
+/* key */
+char *ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_sluice_key_variables(ngx_conf_t *cf);
+char *ngx_http_sluice_key_check(ngx_conf_t *cf,
+    ngx_http_sluice_main_conf_t *smcf);
+ngx_int_t ngx_http_sluice_key_look(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_pool_t *pool, uint64_t *retry);
+void ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx);
+
+/* admission */
+ngx_int_t ngx_http_sluice_admission_handler(ngx_http_request_t *r);
+ngx_http_sluice_ctx_t *ngx_http_sluice_get_ctx(ngx_http_request_t *r);
+ngx_http_sluice_ctx_t *ngx_http_sluice_create_ctx(ngx_http_request_t *r);
+
+/* refusal */
+ngx_int_t ngx_http_sluice_refuse(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, sluice_outcome_t outcome,
+    uint64_t retry);
+
+/* usage */
+char *ngx_http_sluice_usage(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_sluice_usage_field(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_sluice_usage_variables(ngx_conf_t *cf);
+ngx_int_t ngx_http_sluice_usage_init(ngx_conf_t *cf,
+    ngx_http_sluice_main_conf_t *smcf);
+ngx_int_t ngx_http_sluice_usage_open(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
+ngx_int_t ngx_http_sluice_log_handler(ngx_http_request_t *r);
+void ngx_http_sluice_usage_cancel(ngx_http_sluice_ctx_t *ctx);
+void ngx_http_sluice_usage_push(ngx_http_sluice_ctx_t *ctx);
+
+
+#endif /* _NGX_HTTP_SLUICE_H_INCLUDED_ */

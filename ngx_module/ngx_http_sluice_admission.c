@@ -1,0 +1,235 @@
+
+/*
+ * Admission: one handler in the precontent phase, after everything that may
+ * end a request otherwise.  A request needs, in this order, a well key, room
+ * for its record, and its limits; what it holds is in a context that finds
+ * its way through redirects and is given back by a cleanup.
+ */
+
+#include "ngx_http_sluice.h"
+
+
+static ngx_int_t ngx_http_sluice_admit(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
+static ngx_int_t ngx_http_sluice_refused(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    sluice_outcome_t outcome, uint64_t retry);
+static void ngx_http_sluice_cleanup(void *data);
+
+
+ngx_int_t
+ngx_http_sluice_admission_handler(ngx_http_request_t *r)
+{
+    uint64_t                     retry;
+    ngx_http_sluice_ctx_t       *ctx;
+    ngx_http_sluice_loc_conf_t  *slcf;
+
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+
+    if (slcf->pool == NULL && slcf->limits == NULL && !slcf->usage) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_sluice_get_ctx(r);
+
+    if (ctx == NULL) {
+
+        if (r != r->main && slcf->pool == NULL) {
+            return NGX_DECLINED;
+        }
+
+        ctx = ngx_http_sluice_create_ctx(r);
+        if (ctx == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    /* subrequests need a key, and count for nothing else */
+
+    if (r != r->main) {
+        return (slcf->pool == NULL
+                || ngx_http_sluice_key_look(ctx, slcf->pool, &retry)
+                   == NGX_OK)
+               ? NGX_DECLINED : NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    if (ctx->outcome == SLUICE_OUTCOME_OPEN) {
+        return ngx_http_sluice_admit(r, slcf, ctx);
+    }
+
+    /* a redirect: charged and recorded already, but it may need a key here */
+
+    if (ctx->outcome == SLUICE_OUTCOME_ADMITTED
+        && slcf->pool != NULL && slcf->pool != ctx->seen_pool
+        && ngx_http_sluice_key_look(ctx, slcf->pool, &retry) != NGX_OK)
+    {
+        return ngx_http_sluice_refused(r, slcf, ctx, SLUICE_OUTCOME_KEY,
+                                       retry);
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
+    ngx_http_sluice_ctx_t *ctx)
+{
+    uint64_t   retry;
+    ngx_int_t  rc, key;
+
+    ctx->conf = slcf;
+    retry = 0;
+
+    key = NGX_OK;
+
+    if (slcf->pool != NULL) {
+        key = (ngx_http_sluice_process.slot != SLUICE_SLOTS)
+              ? ngx_http_sluice_key_look(ctx, slcf->pool, &retry) : NGX_BUSY;
+    }
+
+    /* before the refusal for a key: that one is recorded, too */
+
+    if (slcf->usage) {
+        rc = ngx_http_sluice_usage_open(r, slcf, ctx);
+
+        if (rc == NGX_ERROR) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        if (rc == NGX_BUSY) {
+            ngx_http_sluice_count(REFUSED_RECORD);
+            ctx->outcome = SLUICE_OUTCOME_ERROR;
+
+            return ngx_http_sluice_refuse(r, slcf, SLUICE_OUTCOME_OPEN, 1000);
+        }
+    }
+
+    if (key != NGX_OK) {
+        return ngx_http_sluice_refused(r, slcf, ctx, SLUICE_OUTCOME_KEY,
+                                       retry);
+    }
+
+    if (slcf->limits != NULL) {
+        rc = ngx_http_sluice_limit_charge(r, slcf, ctx, &retry);
+
+        if (rc == NGX_BUSY) {
+            return ngx_http_sluice_refused(r, slcf, ctx,
+                                           SLUICE_OUTCOME_LIMIT, retry);
+        }
+
+        if (rc != NGX_OK) {
+            return ngx_http_sluice_refused(r, slcf, ctx,
+                                           SLUICE_OUTCOME_ERROR, 0);
+        }
+    }
+
+    ngx_http_sluice_count(ADMITTED);
+    ctx->outcome = SLUICE_OUTCOME_ADMITTED;
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_refused(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    sluice_outcome_t outcome, uint64_t retry)
+{
+    ctx->outcome = outcome;
+
+    switch (outcome) {
+
+    case SLUICE_OUTCOME_LIMIT:
+        ngx_http_sluice_count(REFUSED_LIMIT);
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "refusing request by limit \"%V\"",
+                      &ctx->refused_by->name);
+        break;
+
+    case SLUICE_OUTCOME_KEY:
+        ngx_http_sluice_count(REFUSED_KEY);
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "refusing request, no key of pool \"%V\" is well",
+                      &slcf->pool->name);
+        break;
+
+    default:
+        ngx_http_sluice_count(REFUSED_ERROR);
+    }
+
+    if (!slcf->usage_refused) {
+        ngx_http_sluice_usage_cancel(ctx);
+    }
+
+    return ngx_http_sluice_refuse(r, slcf, outcome, retry);
+}
+
+
+ngx_http_sluice_ctx_t *
+ngx_http_sluice_get_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_sluice_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_sluice_module);
+
+    /*
+     * A redirect has zeroed r->ctx.  The pool is the main request's, so the
+     * contexts of subrequests are there as well, and tell whose they are.
+     */
+
+    if (ctx == NULL && (r->internal || r->filter_finalize)) {
+
+        for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+            if (cln->handler == ngx_http_sluice_cleanup
+                && ((ngx_http_sluice_ctx_t *) cln->data)->request == r)
+            {
+                ctx = cln->data;
+                ngx_http_set_ctx(r, ctx, ngx_http_sluice_module);
+                break;
+            }
+        }
+    }
+
+    return ctx;
+}
+
+
+ngx_http_sluice_ctx_t *
+ngx_http_sluice_create_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t     *cln;
+    ngx_http_sluice_ctx_t  *ctx;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_sluice_ctx_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(ngx_http_sluice_ctx_t));
+
+    ctx->request = r;
+    ctx->outcome = SLUICE_OUTCOME_OPEN;
+
+    cln->handler = ngx_http_sluice_cleanup;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_sluice_module);
+
+    return ctx;
+}
+
+
+/* pool cleanups run after the log phase: whatever is still held goes back */
+
+static void
+ngx_http_sluice_cleanup(void *data)
+{
+    ngx_http_sluice_ctx_t *ctx = data;
+
+    ngx_http_sluice_key_give(ctx);
+
+    ngx_http_sluice_usage_push(ctx);
+}

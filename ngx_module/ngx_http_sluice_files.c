@@ -1,0 +1,330 @@
+
+/*
+ * The files of a cycle.  Parsing creates nothing: a configuration is parsed
+ * to be tested and to send signals, too, and the worker user is not known
+ * yet.  A small shared memory zone of nginx's is the hook: its init callback
+ * runs after parsing, and its failure still rolls the cycle back.
+ */
+
+#include "ngx_http_sluice.h"
+
+#include <openssl/sha.h>
+#include <grp.h>
+
+
+static ngx_int_t ngx_http_sluice_files_init(ngx_shm_zone_t *shm_zone,
+    void *data);
+static ngx_int_t ngx_http_sluice_files_open(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf);
+static ngx_int_t ngx_http_sluice_files_dir(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf);
+static ngx_int_t ngx_http_sluice_files_zones(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf);
+static ngx_int_t ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf);
+static uint64_t ngx_http_sluice_files_fingerprint(sluice_pool_t *pool,
+    ngx_http_sluice_key_t *key);
+static void ngx_http_sluice_files_test(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf);
+static void ngx_http_sluice_files_close(void *data);
+
+
+ngx_int_t
+ngx_http_sluice_files_hook(ngx_conf_t *cf)
+{
+    ngx_str_t        name;
+    ngx_shm_zone_t  *shm_zone;
+
+    ngx_str_set(&name, "sluice");
+
+    shm_zone = ngx_shared_memory_add(cf, &name, 8 * ngx_pagesize,
+                                     &ngx_http_sluice_module);
+    if (shm_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    shm_zone->init = ngx_http_sluice_files_init;
+    shm_zone->data = cf->cycle;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_files_init(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_cycle_t *cycle = shm_zone->data;
+
+    ngx_pool_cleanup_t           *cln;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    smcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_sluice_module);
+
+    ngx_http_sluice_files_test(cycle, smcf);
+
+    if (ngx_test_config) {
+        return NGX_OK;
+    }
+
+    cln = ngx_pool_cleanup_add(cycle->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_sluice_files_close;
+    cln->data = smcf;
+
+    return ngx_http_sluice_files_open(cycle, smcf);
+}
+
+
+/* what can be told without changing anything */
+
+static void
+ngx_http_sluice_files_test(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf)
+{
+    ngx_event_conf_t  *ecf;
+
+    if (smcf->open == 0) {
+        ecf = ngx_event_get_conf(cycle->conf_ctx, ngx_event_core_module);
+
+        smcf->open = ngx_min(ecf->connections, SLUICE_LANE_OPEN_MAX);
+    }
+
+    if (smcf->usage && smcf->open * SLUICE_RECORD_MAX > smcf->ring) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "\"sluice_ring\" of %uzk has room for the records of "
+                      "%uz open requests, not of %ui: set it to %uzk, or "
+                      "\"open=\" lower",
+                      smcf->ring / 1024, smcf->ring / SLUICE_RECORD_MAX,
+                      smcf->open, smcf->open * SLUICE_RECORD_MAX / 1024);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_sluice_files_open(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf)
+{
+    sluice_error_t    error;
+    sluice_workers_t  workers;
+
+    if (ngx_http_sluice_files_dir(cycle, smcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    sluice_dir_sweep(&smcf->dir);
+
+    if (smcf->clients
+        && ngx_http_sluice_client_start(cycle, smcf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* workers open it themselves; here is where its failure can be refused */
+
+    if (sluice_workers_open(&smcf->dir, &workers, &error) != SLUICE_OK) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
+        return NGX_ERROR;
+    }
+
+    sluice_workers_close(&smcf->dir, &workers);
+
+    if (ngx_http_sluice_files_zones(cycle, smcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_sluice_files_pools(cycle, smcf);
+}
+
+
+static ngx_int_t
+ngx_http_sluice_files_dir(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf)
+{
+    uid_t             uid;
+    gid_t             gid;
+    struct group     *grp;
+    sluice_error_t    error;
+    ngx_core_conf_t  *ccf;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+
+    if (geteuid() == 0) {
+        uid = ccf->user;
+        gid = ccf->group;
+
+    } else {
+        uid = geteuid();
+        gid = getegid();
+    }
+
+    if (smcf->group.len != 0) {
+        ngx_set_errno(0);
+        grp = getgrnam((char *) smcf->group.data);
+
+        if (grp == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno,
+                          "\"sluice_dir\" has an unknown group \"%V\"",
+                          &smcf->group);
+            return NGX_ERROR;
+        }
+
+        gid = grp->gr_gid;
+    }
+
+    if (sluice_dir_open(&smcf->dir, (char *) smcf->path.data, uid, gid, true,
+                        &error)
+        != SLUICE_OK)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "\"sluice_dir\": %s",
+                      error.text);
+        return NGX_ERROR;
+    }
+
+    if (!sluice_dir_is_tmpfs(&smcf->dir)) {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "\"sluice_dir\" \"%V\" is not on tmpfs: writeback to "
+                      "its disk will stall workers", &smcf->path);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_files_zones(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf)
+{
+    ngx_uint_t                i;
+    sluice_error_t            error;
+    ngx_http_sluice_zone_t   *zone, **zones;
+
+    zones = smcf->zones.elts;
+
+    for (i = 0; i < smcf->zones.nelts; i++) {
+        zone = zones[i];
+
+        if (sluice_limit_open(&smcf->dir, (char *) zone->name.data,
+                              &zone->conf, &zone->limit, &zone->former,
+                              &error)
+            != SLUICE_OK)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
+            return NGX_ERROR;
+        }
+
+        if (zone->former.buckets != NULL) {
+            ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
+                          "zone \"%V\" has a new size: \"%s\" counts, too, "
+                          "until two windows after its last user",
+                          &zone->name, zone->former.file.name);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf)
+{
+    uint64_t                  fp;
+    ngx_uint_t                i, n;
+    sluice_error_t            error;
+    ngx_http_sluice_key_t    *key;
+    ngx_http_sluice_pool_t   *pool, **pools;
+
+    pools = smcf->pools.elts;
+
+    for (i = 0; i < smcf->pools.nelts; i++) {
+        pool = pools[i];
+
+        if (sluice_pool_open(&smcf->dir, (char *) pool->name.data,
+                             &pool->pool, &error)
+            != SLUICE_OK)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
+            return NGX_ERROR;
+        }
+
+        key = pool->keys.elts;
+
+        for (n = 0; n < pool->keys.nelts; n++) {
+
+            fp = ngx_http_sluice_files_fingerprint(&pool->pool, &key[n]);
+
+            if (sluice_pool_member(&pool->pool, fp, (char *) key[n].id.data,
+                                   &key[n].line, &error)
+                != SLUICE_OK)
+            {
+                ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* of the id and the secret: a new secret under an old id is a new member */
+
+static uint64_t
+ngx_http_sluice_files_fingerprint(sluice_pool_t *pool,
+    ngx_http_sluice_key_t *key)
+{
+    size_t    len;
+    u_char   *p, data[SLUICE_NAME_MAX + SHA256_DIGEST_LENGTH];
+    uint64_t  fp;
+
+    p = ngx_cpymem(data, key->id.data, key->id.len);
+    SHA256(key->secret.data, key->secret.len, p);
+
+    len = key->id.len + SHA256_DIGEST_LENGTH;
+    fp = sluice_siphash(pool->file.header.key, data, len).lo;
+
+    return fp ? fp : 1;
+}
+
+
+/*
+ * The cycle ends, or never came in force.  A table that it made for a
+ * configuration that was then refused must not stay the newest of its name.
+ */
+
+static void
+ngx_http_sluice_files_close(void *data)
+{
+    ngx_http_sluice_main_conf_t *smcf = data;
+
+    ngx_uint_t                i;
+    ngx_http_sluice_zone_t  **zones;
+    ngx_http_sluice_pool_t  **pools;
+
+    if (smcf->dir.fd == -1) {
+        return;
+    }
+
+    zones = smcf->zones.elts;
+
+    for (i = 0; i < smcf->zones.nelts; i++) {
+
+        if (!smcf->live && zones[i]->limit.file.created) {
+            (void) sluice_file_retire(&smcf->dir, &zones[i]->limit.file);
+        }
+
+        sluice_limit_close(&smcf->dir, &zones[i]->limit);
+        sluice_limit_close(&smcf->dir, &zones[i]->former);
+    }
+
+    pools = smcf->pools.elts;
+
+    for (i = 0; i < smcf->pools.nelts; i++) {
+        sluice_pool_close(&smcf->dir, &pools[i]->pool);
+    }
+
+    sluice_dir_close(&smcf->dir);
+}

@@ -1,0 +1,733 @@
+
+/*
+ * The module: its commands, its configurations, its start.
+ */
+
+#include "ngx_http_sluice.h"
+
+
+#define NGX_HTTP_SLUICE_RING         (8 * 1024 * 1024)
+#define NGX_HTTP_SLUICE_SECRET_MAX   4096
+
+
+static void *ngx_http_sluice_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_sluice_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_http_sluice_dir(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_sluice_ring(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_sluice_node(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_sluice_client_secret(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static ngx_int_t ngx_http_sluice_add_variables(ngx_conf_t *cf);
+static ngx_int_t ngx_http_sluice_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_sluice_init_module(ngx_cycle_t *cycle);
+static ngx_int_t ngx_http_sluice_init_process(ngx_cycle_t *cycle);
+static void ngx_http_sluice_exit_process(ngx_cycle_t *cycle);
+
+
+static ngx_conf_enum_t  ngx_http_sluice_formats[] = {
+    { ngx_string("problem"), NGX_HTTP_SLUICE_FORMAT_PROBLEM },
+    { ngx_string("openai"), NGX_HTTP_SLUICE_FORMAT_OPENAI },
+    { ngx_string("anthropic"), NGX_HTTP_SLUICE_FORMAT_ANTHROPIC },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_command_t  ngx_http_sluice_commands[] = {
+
+    { ngx_string("sluice_dir"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_sluice_dir,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_ring"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE123,
+      ngx_http_sluice_ring,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_node"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_sluice_node,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_client_secret"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_sluice_client_secret,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_client"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_sluice_client,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_limit_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE3,
+      ngx_http_sluice_limit_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
+      ngx_http_sluice_limit,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_key_pool"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_sluice_key_pool,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_key"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_sluice_key,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_usage"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_sluice_usage,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_usage_field"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE23,
+      ngx_http_sluice_usage_field,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_error_format"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, format),
+      &ngx_http_sluice_formats },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_sluice_module_ctx = {
+    ngx_http_sluice_add_variables,         /* preconfiguration */
+    ngx_http_sluice_init,                  /* postconfiguration */
+
+    ngx_http_sluice_create_main_conf,      /* create main configuration */
+    ngx_http_sluice_init_main_conf,        /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_sluice_create_loc_conf,       /* create location configuration */
+    ngx_http_sluice_merge_loc_conf         /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_sluice_module = {
+    NGX_MODULE_V1,
+    &ngx_http_sluice_module_ctx,           /* module context */
+    ngx_http_sluice_commands,              /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    ngx_http_sluice_init_module,           /* init module */
+    ngx_http_sluice_init_process,          /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_sluice_exit_process,          /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_sluice_add_variables(ngx_conf_t *cf)
+{
+    if (ngx_http_sluice_client_variables(cf) != NGX_OK
+        || ngx_http_sluice_limit_variables(cf) != NGX_OK
+        || ngx_http_sluice_key_variables(cf) != NGX_OK
+        || ngx_http_sluice_usage_variables(cf) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_sluice_add_vars(ngx_conf_t *cf, ngx_http_variable_t *vars)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = vars; v->name.len; v++) {
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+static void *
+ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    smcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_sluice_main_conf_t));
+    if (smcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     smcf->path = { 0, NULL };
+     *     smcf->group = { 0, NULL };
+     *     smcf->open = 0;
+     *     smcf->node = { 0, NULL };
+     *     smcf->client_secret = { 0, NULL };
+     *     smcf->clients = 0;
+     *     smcf->usage = 0;
+     *     smcf->live = 0;
+     */
+
+    smcf->ring = NGX_CONF_UNSET_SIZE;
+    smcf->on_full = NGX_CONF_UNSET_UINT;
+    smcf->request_id = NGX_ERROR;
+    smcf->dir.fd = -1;
+
+    if (ngx_array_init(&smcf->zones, cf->pool, 4,
+                       sizeof(ngx_http_sluice_zone_t *)) != NGX_OK
+        || ngx_array_init(&smcf->pools, cf->pool, 4,
+                          sizeof(ngx_http_sluice_pool_t *)) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return smcf;
+}
+
+
+static char *
+ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_sluice_main_conf_t *smcf = conf;
+
+    ngx_conf_init_size_value(smcf->ring, NGX_HTTP_SLUICE_RING);
+    ngx_conf_init_uint_value(smcf->on_full, NGX_HTTP_SLUICE_FULL_REJECT);
+
+    if (smcf->node.data == NULL) {
+        smcf->node = cf->cycle->hostname;
+    }
+
+    if (ngx_http_sluice_limit_check(cf, smcf) != NGX_CONF_OK
+        || ngx_http_sluice_key_check(cf, smcf) != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (smcf->path.data == NULL
+        && (smcf->zones.nelts || smcf->pools.nelts || smcf->usage
+            || smcf->clients))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"sluice_dir\" is not set, but there are limits, keys, "
+                      "clients or usage to keep there");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_sluice_loc_conf_t  *slcf;
+
+    slcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_sluice_loc_conf_t));
+    if (slcf == NULL) {
+        return NULL;
+    }
+
+    slcf->client = NGX_CONF_UNSET_PTR;
+    slcf->limits = NGX_CONF_UNSET_PTR;
+    slcf->pool = NGX_CONF_UNSET_PTR;
+    slcf->fields = NGX_CONF_UNSET_PTR;
+    slcf->usage = NGX_CONF_UNSET;
+    slcf->usage_refused = NGX_CONF_UNSET;
+    slcf->format = NGX_CONF_UNSET_UINT;
+
+    return slcf;
+}
+
+
+static char *
+ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_sluice_loc_conf_t *prev = parent;
+    ngx_http_sluice_loc_conf_t *conf = child;
+
+    ngx_uint_t                  i;
+    ngx_http_sluice_limit_t    *limit;
+    ngx_http_core_loc_conf_t   *clcf;
+
+    ngx_conf_merge_ptr_value(conf->client, prev->client, NULL);
+    ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
+    ngx_conf_merge_ptr_value(conf->pool, prev->pool, NULL);
+    ngx_conf_merge_ptr_value(conf->fields, prev->fields, NULL);
+    ngx_conf_merge_value(conf->usage, prev->usage, 0);
+    ngx_conf_merge_value(conf->usage_refused, prev->usage_refused, 1);
+    ngx_conf_merge_uint_value(conf->format, prev->format,
+                              NGX_HTTP_SLUICE_FORMAT_PROBLEM);
+
+    /*
+     * A location whose limit counts by a client that it does not have would
+     * let everybody through.  A server may still be completed by locations.
+     */
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (conf->limits == NULL || conf->client != NULL || clcf->name.len == 0) {
+        return NGX_CONF_OK;
+    }
+
+    limit = conf->limits->elts;
+
+    for (i = 0; i < conf->limits->nelts; i++) {
+        if (limit[i].zone->by_client) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "limit \"%V\" in location \"%V\" never matches: it "
+                          "counts by $sluice_client, and the location has no "
+                          "\"sluice_client\"",
+                          &limit[i].zone->name, &clcf->name);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt          *h;
+    ngx_http_core_main_conf_t    *cmcf;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
+
+    if (smcf->zones.nelts == 0 && smcf->pools.nelts == 0 && !smcf->usage
+        && !smcf->clients)
+    {
+        /* the filters stay in place once they were: see usage_init */
+        return ngx_http_sluice_usage_init(cf, smcf);
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_sluice_admission_handler;
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_sluice_log_handler;
+
+    if (ngx_http_sluice_usage_init(cf, smcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_sluice_files_hook(cf);
+}
+
+
+/*
+ * Runs when a cycle is about to be in force; it must not fail.  A reload
+ * without a master process does not call init_process.
+ */
+
+static ngx_int_t
+ngx_http_sluice_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    if (ngx_test_config) {
+        return NGX_OK;
+    }
+
+    smcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_sluice_module);
+
+    if (smcf != NULL) {
+        smcf->live = 1;
+    }
+
+    if (ngx_process == NGX_PROCESS_SINGLE && !ngx_is_init_cycle(ngx_cycle)) {
+        (void) ngx_http_sluice_process_start(cycle);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_init_process(ngx_cycle_t *cycle)
+{
+    /* cache helpers are here, too, and are no workers */
+
+    if (ngx_process == NGX_PROCESS_WORKER
+        || ngx_process == NGX_PROCESS_SINGLE)
+    {
+        return ngx_http_sluice_process_start(cycle);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sluice_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_sluice_process_stop(cycle);
+}
+
+
+/* in the words of the configuration parser: where we are */
+
+void
+ngx_http_sluice_where(ngx_conf_t *cf, ngx_http_sluice_where_t *where)
+{
+    where->file = cf->conf_file->file.name;
+    where->line = cf->conf_file->line;
+}
+
+
+/* names go into file names, records and C strings */
+
+ngx_int_t
+ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to, ngx_str_t *from,
+    const char *what)
+{
+    if (!sluice_name_valid((char *) from->data, from->len)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid %s \"%V\": it must have 1 to %d letters, "
+                           "digits, \"_\" or \"-\"",
+                           what, from, SLUICE_NAME_MAX - 1);
+        return NGX_ERROR;
+    }
+
+    to->len = from->len;
+    to->data = ngx_pnalloc(cf->pool, from->len + 1);
+    if (to->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_cpystrn(to->data, from->data, from->len + 1);
+
+    return NGX_OK;
+}
+
+
+/*
+ * "file:path", relative to the configuration's directory: the file's only
+ * line; or the secret itself.  It goes into headers, so nothing that could
+ * end one is let through.
+ */
+
+ngx_int_t
+ngx_http_sluice_read_secret(ngx_conf_t *cf, ngx_str_t *spec,
+    ngx_str_t *secret)
+{
+    size_t           i;
+    u_char          *p;
+    ssize_t          n;
+    ngx_fd_t         fd;
+    ngx_str_t        name;
+    ngx_file_info_t  fi;
+
+    if (spec->len < 5 || ngx_strncmp(spec->data, "file:", 5) != 0) {
+        *secret = *spec;
+        ngx_str_set(&name, "the configuration");
+        goto check;
+    }
+
+    name.len = spec->len - 5;
+    name.data = spec->data + 5;
+
+    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    fd = ngx_open_file(name.data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" failed", &name);
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(cf->pool, NGX_HTTP_SLUICE_SECRET_MAX + 1);
+    if (p == NULL) {
+        (void) ngx_close_file(fd);
+        return NGX_ERROR;
+    }
+
+    n = -1;
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_fd_info_n " \"%V\" failed", &name);
+
+    } else if (!ngx_is_file(&fi)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" is not a regular file", &name);
+
+    } else {
+        if (fi.st_mode & S_IROTH) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "\"%V\" holds a secret and may be read by "
+                               "everybody", &name);
+        }
+
+        n = ngx_read_fd(fd, p, NGX_HTTP_SLUICE_SECRET_MAX + 1);
+
+        if (n == -1) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                               ngx_read_fd_n " \"%V\" failed", &name);
+        }
+    }
+
+    (void) ngx_close_file(fd);
+
+    if (n == -1) {
+        return NGX_ERROR;
+    }
+
+    while (n > 0 && (p[n - 1] == LF || p[n - 1] == CR)) {
+        n--;
+    }
+
+    secret->len = n;
+    secret->data = p;
+
+check:
+
+    if (secret->len == 0 || secret->len > NGX_HTTP_SLUICE_SECRET_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           secret->len ? "the secret in %V is too long"
+                                       : "there is no secret in %V", &name);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < secret->len; i++) {
+        if (secret->data[i] < 0x20 || secret->data[i] == 0x7f) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the secret in %V has a control character at "
+                               "byte %uz: a header cannot carry it",
+                               &name, i + 1);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_sluice_dir(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_main_conf_t *smcf = conf;
+
+    ngx_str_t  *value;
+
+    if (smcf->path.data != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "empty path");
+        return NGX_CONF_ERROR;
+    }
+
+    smcf->path = value[1];
+
+    if (ngx_conf_full_name(cf->cycle, &smcf->path, 0) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (cf->args->nelts == 3) {
+
+        if (value[2].len <= 6
+            || ngx_strncmp(value[2].data, "group=", 6) != 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[2]);
+            return NGX_CONF_ERROR;
+        }
+
+        smcf->group.len = value[2].len - 6;
+        smcf->group.data = value[2].data + 6;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sluice_ring(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_main_conf_t *smcf = conf;
+
+    ssize_t      size;
+    ngx_int_t    n;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    if (smcf->ring != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    size = ngx_parse_size(&value[1]);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (size < SLUICE_LANE_RING_MIN || (uint64_t) size > SLUICE_LANE_RING_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "ring of \"%V\" is too %s: it must have 64k to 1g",
+                           &value[1],
+                           size < SLUICE_LANE_RING_MIN ? "small" : "large");
+        return NGX_CONF_ERROR;
+    }
+
+    smcf->ring = ngx_align(size, 4096);
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strcmp(value[i].data, "on_full=reject") == 0) {
+            smcf->on_full = NGX_HTTP_SLUICE_FULL_REJECT;
+            continue;
+        }
+
+        if (ngx_strcmp(value[i].data, "on_full=drop") == 0) {
+            smcf->on_full = NGX_HTTP_SLUICE_FULL_DROP;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "open=", 5) == 0) {
+            n = ngx_atoi(value[i].data + 5, value[i].len - 5);
+
+            if (n < 1 || n > SLUICE_LANE_OPEN_MAX) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": 1 to %d requests can be "
+                                   "open", &value[i], SLUICE_LANE_OPEN_MAX);
+                return NGX_CONF_ERROR;
+            }
+
+            smcf->open = n;
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\"", &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sluice_node(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_main_conf_t *smcf = conf;
+
+    ngx_str_t  *value;
+
+    if (smcf->node.data != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0 || value[1].len >= SLUICE_NODE_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a node's name must have 1 to %d bytes",
+                           SLUICE_NODE_MAX - 1);
+        return NGX_CONF_ERROR;
+    }
+
+    smcf->node = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sluice_client_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_main_conf_t *smcf = conf;
+
+    ngx_str_t  *value;
+
+    if (smcf->client_secret.data != NULL) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_http_sluice_read_secret(cf, &value[1], &smcf->client_secret)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (smcf->client_secret.len < 16) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the client secret has %uz bytes, 16 are the least",
+                           smcf->client_secret.len);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}

@@ -1,0 +1,170 @@
+
+/*
+ * What a refused client reads: status, Retry-After, and a body in its own
+ * dialect, so that its library raises the error that it has for the case.
+ */
+
+#include "ngx_http_sluice.h"
+
+
+typedef struct {
+    ngx_uint_t    status;
+    ngx_str_t     body[3];      /* by NGX_HTTP_SLUICE_FORMAT_...             */
+} ngx_http_sluice_refusal_t;
+
+
+static ngx_int_t ngx_http_sluice_retry_after(ngx_http_request_t *r,
+    uint64_t retry);
+
+
+#define ngx_http_sluice_body(status, title, detail, otype, ocode, atype)      \
+    { ngx_string("{\"type\":\"about:blank\",\"title\":\"" title               \
+                 "\",\"status\":" status ",\"detail\":\"" detail "\"}" CRLF),   \
+      ngx_string("{\"error\":{\"message\":\"" detail "\",\"type\":\"" otype   \
+                 "\",\"param\":null,\"code\":\"" ocode "\"}}" CRLF),          \
+      ngx_string("{\"type\":\"error\",\"error\":{\"type\":\"" atype           \
+                 "\",\"message\":\"" detail "\"}}" CRLF) }
+
+
+static ngx_http_sluice_refusal_t  ngx_http_sluice_over_limit = {
+    NGX_HTTP_TOO_MANY_REQUESTS,
+    ngx_http_sluice_body("429", "Too Many Requests",
+                         "Rate limit reached. Try again later.",
+                         "requests", "rate_limit_exceeded",
+                         "rate_limit_error")
+};
+
+static ngx_http_sluice_refusal_t  ngx_http_sluice_no_key = {
+    NGX_HTTP_SERVICE_UNAVAILABLE,
+    ngx_http_sluice_body("503", "Service Unavailable",
+                         "No upstream key is available. Try again later.",
+                         "server_error", "no_key_available",
+                         "overloaded_error")
+};
+
+static ngx_http_sluice_refusal_t  ngx_http_sluice_no_room = {
+    NGX_HTTP_SERVICE_UNAVAILABLE,
+    ngx_http_sluice_body("503", "Service Unavailable",
+                         "The request cannot be accounted for now. Try again "
+                         "later.",
+                         "server_error", "accounting_unavailable",
+                         "overloaded_error")
+};
+
+static ngx_http_sluice_refusal_t  ngx_http_sluice_misconfigured = {
+    NGX_HTTP_INTERNAL_SERVER_ERROR,
+    ngx_http_sluice_body("500", "Internal Server Error",
+                         "The gateway is misconfigured.",
+                         "server_error", "gateway_misconfigured",
+                         "api_error")
+};
+
+
+static ngx_str_t  ngx_http_sluice_json = ngx_string("application/json");
+static ngx_str_t  ngx_http_sluice_problem =
+    ngx_string("application/problem+json");
+
+
+/*
+ * Ends the request in a phase handler: its answer is the handler's answer.
+ * outcome OPEN: there was no room for its record.  retry: milliseconds,
+ * UINT64_MAX: waiting does not help.
+ */
+
+ngx_int_t
+ngx_http_sluice_refuse(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, sluice_outcome_t outcome,
+    uint64_t retry)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_http_err_page_t        *err_page;
+    ngx_http_complex_value_t    cv;
+    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_sluice_refusal_t  *refusal;
+
+    switch (outcome) {
+
+    case SLUICE_OUTCOME_LIMIT:
+        refusal = &ngx_http_sluice_over_limit;
+        break;
+
+    case SLUICE_OUTCOME_KEY:
+        refusal = &ngx_http_sluice_no_key;
+        break;
+
+    case SLUICE_OUTCOME_OPEN:
+        refusal = &ngx_http_sluice_no_room;
+        break;
+
+    default:
+        refusal = &ngx_http_sluice_misconfigured;
+        retry = UINT64_MAX;
+    }
+
+    if (ngx_http_sluice_retry_after(r, retry) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* an error_page of the operator's comes before a body of ours */
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->error_pages != NULL) {
+        err_page = clcf->error_pages->elts;
+
+        for (i = 0; i < clcf->error_pages->nelts; i++) {
+            if (err_page[i].status == (ngx_int_t) refusal->status) {
+                return refusal->status;
+            }
+        }
+    }
+
+    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
+    cv.value = refusal->body[slcf->format];
+
+    rc = ngx_http_send_response(r, refusal->status,
+                                slcf->format == NGX_HTTP_SLUICE_FORMAT_PROBLEM
+                                ? &ngx_http_sluice_problem
+                                : &ngx_http_sluice_json,
+                                &cv);
+
+    ngx_http_finalize_request(r, rc);
+
+    return NGX_DONE;
+}
+
+
+/* whole seconds, rounded up: a second sooner would be refused again */
+
+static ngx_int_t
+ngx_http_sluice_retry_after(ngx_http_request_t *r, uint64_t retry)
+{
+    u_char           *p;
+    ngx_table_elt_t  *h;
+
+    if (retry == UINT64_MAX) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, NGX_INT64_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    ngx_str_set(&h->key, "Retry-After");
+    h->value.data = p;
+    h->value.len = ngx_sprintf(p, "%uL", retry ? (retry + 999) / 1000 : 1)
+                   - p;
+
+    return NGX_OK;
+}

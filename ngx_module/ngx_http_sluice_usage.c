@@ -1,0 +1,599 @@
+
+/*
+ * The usage record: begun at admission in an open entry of the lane, added
+ * to as things are known, pushed in the log phase.  What is in the entry is
+ * what a killed worker leaves.
+ */
+
+#include "ngx_http_sluice.h"
+
+
+static ngx_int_t ngx_http_sluice_usage_begin(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    sluice_record_t *record);
+static ngx_int_t ngx_http_sluice_usage_fields(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, sluice_record_t *record,
+    ngx_uint_t late);
+static void ngx_http_sluice_usage_late(ngx_http_request_t *r);
+static void ngx_http_sluice_usage_end(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    sluice_record_t *record);
+static void ngx_http_sluice_usage_tries(ngx_http_request_t *r,
+    sluice_record_t *record);
+static uint64_t ngx_http_sluice_usage_since(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_record_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
+static ngx_http_variable_t  ngx_http_sluice_usage_vars[] = {
+
+    { ngx_string("sluice_record"), NULL, ngx_http_sluice_record_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
+ngx_int_t
+ngx_http_sluice_usage_variables(ngx_conf_t *cf)
+{
+    return ngx_http_sluice_add_vars(cf, ngx_http_sluice_usage_vars);
+}
+
+
+ngx_int_t
+ngx_http_sluice_usage_init(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
+{
+    /*
+     * The chain of filters belongs to the process: a reload that fails after
+     * this leaves the chain of the configuration that failed.  So once there,
+     * always there, or records of the old one would lack what it sees.
+     */
+    static ngx_uint_t  installed;
+
+    ngx_str_t  name;
+
+    if (smcf->usage) {
+        ngx_str_set(&name, "request_id");
+
+        smcf->request_id = ngx_http_get_variable_index(cf, &name);
+        if (smcf->request_id == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        installed = 1;
+    }
+
+    if (installed) {
+        ngx_http_next_header_filter = ngx_http_top_header_filter;
+        ngx_http_top_header_filter = ngx_http_sluice_header_filter;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Takes an entry and begins the record.  NGX_BUSY: there is no room, and
+ * the request must be refused; with on_full=drop it goes on without one.
+ */
+
+ngx_int_t
+ngx_http_sluice_usage_open(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx)
+{
+    sluice_entry_t               *entry;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    entry = (ngx_http_sluice_process.lane != NULL)
+            ? sluice_lane_admit(ngx_http_sluice_process.lane,
+                                sluice_clock_wall_us())
+            : NULL;
+
+    if (entry == NULL) {
+        smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
+
+        if (smcf->on_full == NGX_HTTP_SLUICE_FULL_DROP) {
+            ngx_http_sluice_count(DROPPED);
+            return NGX_OK;
+        }
+
+        return NGX_BUSY;
+    }
+
+    if (ngx_http_sluice_usage_begin(r, slcf, ctx, &entry->record) != NGX_OK) {
+        sluice_lane_cancel(ngx_http_sluice_process.lane, entry);
+        return NGX_ERROR;
+    }
+
+    ctx->entry = entry;
+
+    sluice_lane_open(entry);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_sluice_usage_cancel(ngx_http_sluice_ctx_t *ctx)
+{
+    if (ctx->entry != NULL && ngx_http_sluice_process.lane != NULL) {
+        sluice_lane_cancel(ngx_http_sluice_process.lane, ctx->entry);
+        ctx->entry = NULL;
+    }
+}
+
+
+void
+ngx_http_sluice_usage_push(ngx_http_sluice_ctx_t *ctx)
+{
+    if (ctx->entry == NULL || ngx_http_sluice_process.lane == NULL) {
+        return;
+    }
+
+    ngx_http_sluice_count(RECORDED);
+
+    if (ctx->entry->record.flags & SLUICE_RECORD_CUT) {
+        ngx_http_sluice_count(TRUNCATED);
+    }
+
+    sluice_lane_push(ngx_http_sluice_process.lane, ctx->entry);
+    ctx->entry = NULL;
+}
+
+
+/* what is known when a request is admitted; ctx may be NULL */
+
+static ngx_int_t
+ngx_http_sluice_usage_begin(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    sluice_record_t *record)
+{
+    u_char                       *args;
+    size_t                        len;
+    ngx_str_t                     client;
+    ngx_http_variable_value_t    *vv;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
+
+    vv = ngx_http_get_indexed_variable(r, smcf->request_id);
+
+    if (vv == NULL
+        || ngx_http_sluice_client_get(r, slcf, ctx, &client) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!vv->not_found) {
+        (void) sluice_record_add(record, SLUICE_ITEM_REQUEST_ID, vv->data,
+                                 vv->len);
+    }
+
+    if (client.len != 0) {
+        (void) sluice_record_add(record, SLUICE_ITEM_CLIENT, client.data,
+                                 client.len);
+    }
+
+    if (r->method_name.len != 0) {
+        (void) sluice_record_add(record, SLUICE_ITEM_METHOD,
+                                 r->method_name.data, r->method_name.len);
+    }
+
+    if (r->headers_in.server.len != 0) {
+        (void) sluice_record_add(record, SLUICE_ITEM_HOST,
+                                 r->headers_in.server.data,
+                                 r->headers_in.server.len);
+    }
+
+    if (r->unparsed_uri.len != 0) {
+        len = r->unparsed_uri.len;
+        args = ngx_strlchr(r->unparsed_uri.data, r->unparsed_uri.data + len,
+                           '?');
+
+        if (args != NULL) {
+            len = args - r->unparsed_uri.data;
+        }
+
+        (void) sluice_record_add(record, SLUICE_ITEM_URI,
+                                 r->unparsed_uri.data, len);
+    }
+
+    record->bytes_in = r->request_length;
+
+    return ngx_http_sluice_usage_fields(r, slcf, record, 0);
+}
+
+
+static ngx_int_t
+ngx_http_sluice_usage_fields(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, sluice_record_t *record,
+    ngx_uint_t late)
+{
+    ngx_str_t                 value;
+    ngx_uint_t                i;
+    ngx_http_sluice_field_t  *field;
+
+    if (slcf->fields == NULL) {
+        return NGX_OK;
+    }
+
+    field = slcf->fields->elts;
+
+    for (i = 0; i < slcf->fields->nelts; i++) {
+
+        if (field[i].late != late) {
+            continue;
+        }
+
+        if (ngx_http_complex_value(r, &field[i].value, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (value.len != 0) {
+            (void) sluice_record_add_field(record, field[i].name.data,
+                                           field[i].name.len, value.data,
+                                           value.len);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_sluice_log_handler(ngx_http_request_t *r)
+{
+    ngx_http_sluice_ctx_t  *ctx;
+
+    if (r != r->main) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_http_sluice_get_ctx(r);
+
+    if (ctx == NULL || ctx->outcome == SLUICE_OUTCOME_OPEN) {
+        ngx_http_sluice_usage_late(r);
+        return NGX_OK;
+    }
+
+    if (ctx->entry != NULL) {
+        ngx_http_sluice_usage_end(r, ctx->conf, ctx, &ctx->entry->record);
+        ngx_http_sluice_usage_push(ctx);
+    }
+
+    return NGX_OK;
+}
+
+
+/* a request that something else ended before it was admitted */
+
+static void
+ngx_http_sluice_usage_late(ngx_http_request_t *r)
+{
+    sluice_record_t             *record;
+    ngx_http_sluice_ctx_t       *ctx, unadmitted;
+    ngx_http_sluice_loc_conf_t  *slcf;
+
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+
+    if (!slcf->usage) {
+        return;
+    }
+
+    ctx = &unadmitted;
+    ngx_memzero(ctx, sizeof(ngx_http_sluice_ctx_t));
+
+    if (ngx_http_sluice_process.lane != NULL) {
+        ctx->entry = sluice_lane_admit(ngx_http_sluice_process.lane,
+                                       sluice_clock_wall_us());
+    }
+
+    if (ctx->entry == NULL) {
+        ngx_http_sluice_count(UNRECORDED);
+        return;
+    }
+
+    record = &ctx->entry->record;
+    record->flags |= SLUICE_RECORD_LATE;
+
+    ctx->outcome = SLUICE_OUTCOME_UNADMITTED;
+
+    (void) ngx_http_sluice_usage_begin(r, slcf, ctx, record);
+
+    sluice_lane_open(ctx->entry);
+
+    ngx_http_sluice_usage_end(r, slcf, ctx, record);
+    ngx_http_sluice_usage_push(ctx);
+}
+
+
+static void
+ngx_http_sluice_usage_end(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    sluice_record_t *record)
+{
+    record->outcome = ctx->outcome;
+    record->status = r->err_status ? r->err_status : r->headers_out.status;
+    record->request_time = ngx_http_sluice_usage_since(r);
+    record->bytes_in = r->request_length;
+    record->bytes_out = r->connection->sent;
+
+    if (r->connection->error || record->status == NGX_HTTP_CLIENT_CLOSED_REQUEST)
+    {
+        record->flags |= SLUICE_RECORD_CLOSED;
+    }
+
+    if (ctx->refused_by != NULL) {
+        (void) sluice_record_add(record, SLUICE_ITEM_ZONE,
+                                 ctx->refused_by->name.data,
+                                 ctx->refused_by->name.len);
+    }
+
+    ngx_http_sluice_usage_tries(r, record);
+
+    (void) ngx_http_sluice_usage_fields(r, slcf, record, 1);
+}
+
+
+static void
+ngx_http_sluice_usage_tries(ngx_http_request_t *r, sluice_record_t *record)
+{
+    ngx_uint_t                  i, n;
+    sluice_record_try_t         t;
+    ngx_http_upstream_state_t  *state;
+
+    if (r->upstream_states == NULL) {
+        return;
+    }
+
+    ngx_memzero(&t, sizeof(sluice_record_try_t));
+
+    state = r->upstream_states->elts;
+    n = 0;
+
+    for (i = 0; i < r->upstream_states->nelts; i++) {
+
+        /* without a peer it only stands between two upstreams */
+
+        if (state[i].peer == NULL) {
+            continue;
+        }
+
+        if (++n > SLUICE_RECORD_TRIES) {
+            record->flags |= SLUICE_RECORD_CUT;
+            continue;
+        }
+
+        /* nginx has -1 where there was no such moment: UNKNOWN_MS */
+
+        t.connect_time = (uint32_t) state[i].connect_time;
+        t.header_time = (uint32_t) state[i].header_time;
+        t.response_time = (uint32_t) state[i].response_time;
+        t.status = (uint16_t) state[i].status;
+        t.bytes_received = state[i].bytes_received;
+        t.bytes_sent = state[i].bytes_sent;
+
+        (void) sluice_record_add_try(record, &t, state[i].peer->data,
+                                     state[i].peer->len);
+    }
+
+    record->tries = (uint8_t) ngx_min(n, 255);
+}
+
+
+/* microseconds since the first byte of the request, as $request_time */
+
+static uint64_t
+ngx_http_sluice_usage_since(ngx_http_request_t *r)
+{
+    uint64_t  now, start;
+
+    now = sluice_clock_wall_us();
+    start = (uint64_t) r->start_sec * 1000000 + (uint64_t) r->start_msec * 1000;
+
+    return (now > start) ? now - start : 0;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_header_filter(ngx_http_request_t *r)
+{
+    sluice_record_t        *record;
+    ngx_http_sluice_ctx_t  *ctx;
+
+    if (r == r->main) {
+        ctx = ngx_http_sluice_get_ctx(r);
+
+        if (ctx != NULL && ctx->entry != NULL) {
+            record = &ctx->entry->record;
+
+            record->status = r->headers_out.status;
+            record->first_byte = ngx_http_sluice_usage_since(r);
+        }
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+/* "lane/sequence": what the record's _id will be */
+
+static ngx_int_t
+ngx_http_sluice_record_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    u_char                 *p;
+    ngx_http_sluice_ctx_t  *ctx;
+
+    ctx = ngx_http_sluice_get_ctx(r->main);
+
+    if (ctx == NULL || ctx->entry == NULL
+        || ngx_http_sluice_process.lane == NULL)
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, 37 + NGX_INT64_LEN);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    sluice_uuid_format(ngx_http_sluice_process.lane->file.header.uuid,
+                       (char *) p);
+
+    v->len = ngx_sprintf(p + 36, "/%uL", ctx->entry->record.sequence) - p;
+    v->data = p;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+/* sluice_usage on|off [refused=on|off]; */
+
+char *
+ngx_http_sluice_usage(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_loc_conf_t *slcf = conf;
+
+    ngx_str_t                    *value;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    if (slcf->usage != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "on") == 0) {
+        slcf->usage = 1;
+
+        smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
+        smcf->usage = 1;
+
+    } else if (ngx_strcmp(value[1].data, "off") == 0) {
+        slcf->usage = 0;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"%V\" directive, "
+                           "it must be \"on\" or \"off\"",
+                           &value[1], &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[2].data, "refused=on") == 0) {
+        slcf->usage_refused = 1;
+
+    } else if (ngx_strcmp(value[2].data, "refused=off") == 0) {
+        slcf->usage_refused = 0;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* sluice_usage_field name value [at=log]; */
+
+char *
+ngx_http_sluice_usage_field(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_loc_conf_t *slcf = conf;
+
+    ngx_str_t                         *value;
+    ngx_uint_t                         i, late;
+    ngx_http_sluice_field_t           *field;
+    ngx_http_compile_complex_value_t   ccv;
+
+    value = cf->args->elts;
+    late = 0;
+
+    if (value[1].len == 0 || value[1].len > SLUICE_FIELD_NAME_MAX
+        || !sluice_name_valid((char *) value[1].data, value[1].len))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid field name \"%V\": it must have 1 to %d "
+                           "letters, digits, \"_\" or \"-\"",
+                           &value[1], SLUICE_FIELD_NAME_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    if (cf->args->nelts == 4) {
+
+        if (ngx_strcmp(value[3].data, "at=log") != 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[3]);
+            return NGX_CONF_ERROR;
+        }
+
+        late = 1;
+    }
+
+    /* it would be empty at admission, and a map over it stay so */
+
+    if (!late
+        && (ngx_strstr(value[2].data, "$upstream_") != NULL
+            || ngx_strstr(value[2].data, "$sent_http_") != NULL))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "field \"%V\" has a value that is not known when "
+                           "a request is admitted: add \"at=log\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (slcf->fields == NGX_CONF_UNSET_PTR) {
+        slcf->fields = ngx_array_create(cf->pool, 4,
+                                        sizeof(ngx_http_sluice_field_t));
+        if (slcf->fields == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    field = slcf->fields->elts;
+
+    for (i = 0; i < slcf->fields->nelts; i++) {
+        if (field[i].name.len == value[1].len
+            && ngx_strncmp(field[i].name.data, value[1].data, value[1].len)
+               == 0)
+        {
+            return "has a field of that name already";
+        }
+    }
+
+    field = ngx_array_push(slcf->fields);
+    if (field == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    field->name = value[1];
+    field->late = late;
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &value[2];
+    ccv.complex_value = &field->value;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
