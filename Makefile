@@ -127,3 +127,19 @@ $(BUILD)/sluicectl: $(CTL_OBJ) $(BUILD)/libsluice.a
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(MONGOC_LIBS) -o $@
 
 -include $(wildcard $(BUILD)/shm/*.d $(BUILD)/sidecar/*.d)
+
+
+## running and testing
+
+PYTHON      = $(BUILD)/venv/bin/python -B
+
+.PHONY: run
+run: ready ## the main job on this machine, until Ctrl-C; ONCE=1: one round
+	@$(PYTHON) conf.examples/demo.py --build $(BUILD) $(if $(ONCE),--once)
+
+# a fresh machine first gets what is missing
+
+.PHONY: ready
+ready:
+	@t/lib/deps
+	@$(MAKE) --no-print-directory all
