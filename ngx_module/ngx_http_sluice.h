@@ -104,7 +104,7 @@ typedef struct {
 
     ngx_array_t                 zones;          /* ngx_http_sluice_zone_t *  */
     ngx_array_t                 pools;          /* ngx_http_sluice_pool_t *  */
-    ngx_int_t                   request_id;     /* index of $request_id      */
+    ngx_int_t                   request_id;     /* index of a variable       */
 
     ngx_uint_t                  clients;        /* somebody is hashed        */
     ngx_uint_t                  usage;          /* somebody is recorded      */

@@ -10,6 +10,8 @@
 #include "ngx_http_sluice.h"
 
 
+static uint64_t ngx_http_sluice_key_recovery(ngx_http_sluice_pool_t *pool,
+    ngx_http_sluice_key_t *key, uint64_t *now);
 static ngx_http_sluice_key_t *ngx_http_sluice_key_choose(
     ngx_http_sluice_pool_t *pool);
 static ngx_http_sluice_key_t *ngx_http_sluice_key_take(ngx_http_request_t *r);
@@ -44,6 +46,24 @@ ngx_http_sluice_key_variables(ngx_conf_t *cf)
 }
 
 
+/* 0: it is well; else when it will be.  The clock is read once, if at all. */
+
+static uint64_t
+ngx_http_sluice_key_recovery(ngx_http_sluice_pool_t *pool,
+    ngx_http_sluice_key_t *key, uint64_t *now)
+{
+    if (sluice_pool_healthy(&pool->pool, key->line)) {
+        return 0;
+    }
+
+    if (*now == 0) {
+        *now = sluice_clock_ms();
+    }
+
+    return sluice_pool_recovery(&pool->pool, key->line, *now);
+}
+
+
 /*
  * NGX_OK: some key of the pool is well, and is remembered: should none be
  * so any more when the request goes out, it goes out with that one.
@@ -59,12 +79,12 @@ ngx_http_sluice_key_look(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_key_t  *key;
 
     key = pool->keys.elts;
-    now = sluice_clock_ms();
+    now = 0;
     first = UINT64_MAX;
 
     for (i = 0; i < pool->keys.nelts; i++) {
 
-        recovery = sluice_pool_recovery(&pool->pool, key[i].line, now);
+        recovery = ngx_http_sluice_key_recovery(pool, &key[i], &now);
 
         if (recovery == 0) {
             ctx->seen_pool = pool;
@@ -94,7 +114,7 @@ ngx_http_sluice_key_choose(ngx_http_sluice_pool_t *pool)
     ngx_http_sluice_key_t  *key;
 
     key = pool->keys.elts;
-    now = sluice_clock_ms();
+    now = 0;
 
     for (i = 0; i < pool->keys.nelts; i++) {
 
@@ -102,7 +122,7 @@ ngx_http_sluice_key_choose(ngx_http_sluice_pool_t *pool)
             pool->next = 0;
         }
 
-        if (sluice_pool_well(&pool->pool, key[pool->next].line, now)) {
+        if (ngx_http_sluice_key_recovery(pool, &key[pool->next], &now) == 0) {
             return &key[pool->next++];
         }
 

@@ -27,6 +27,8 @@ static sluice_status_t sluice_dir_open_any(sluice_dir_t *dir,
     const char *path, struct stat *st, sluice_error_t *error);
 static void sluice_boot_id(uint8_t id[16]);
 static int sluice_dir_sweep_one(const char *name, void *data);
+static sluice_status_t sluice_file_temporary(const sluice_dir_t *dir,
+    sluice_file_t *file, sluice_error_t *error);
 static sluice_status_t sluice_file_allocate(const sluice_dir_t *dir,
     sluice_file_t *file, sluice_error_t *error);
 static void sluice_file_layout(sluice_file_header_t *header,
@@ -397,16 +399,11 @@ sluice_file_create(const sluice_dir_t *dir, const sluice_file_spec_t *spec,
     sluice_uuid_format(header.uuid, uuid);
     snprintf(file->name, sizeof(file->name), SLUICE_TEMPORARY "%s", uuid);
 
-    file->fd = openat(dir->fd, file->name,
-                      O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600);
+    status = sluice_file_temporary(dir, file, error);
 
-    if (file->fd == -1) {
-        return sluice_error_errno(error,
-                                errno == ENOSPC ? SLUICE_FULL : SLUICE_FAILED,
-                                "creating a file in \"%s\" failed", dir->path);
+    if (status != SLUICE_OK) {
+        return status;
     }
-
-    sluice_fault("file.temporary");
 
     status = sluice_file_allocate(dir, file, error);
 
@@ -424,19 +421,52 @@ sluice_file_create(const sluice_dir_t *dir, const sluice_file_spec_t *spec,
 }
 
 
+/*
+ * The lock is what tells it from an orphan.  A sweep that comes between the
+ * two has removed the file, or is about to: then another one is made.
+ */
+
+static sluice_status_t
+sluice_file_temporary(const sluice_dir_t *dir, sluice_file_t *file,
+    sluice_error_t *error)
+{
+    unsigned     tries;
+    struct stat  st;
+
+    for (tries = 0; tries < 16; tries++) {
+
+        file->fd = openat(dir->fd, file->name,
+                          O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600);
+
+        if (file->fd == -1) {
+            return sluice_error_errno(error, errno == ENOSPC ? SLUICE_FULL
+                                                             : SLUICE_FAILED,
+                                      "creating a file in \"%s\" failed",
+                                      dir->path);
+        }
+
+        sluice_fault("file.temporary");
+
+        if (sluice_file_lock(file, SLUICE_LOCK_USERS, false)
+            && fstat(file->fd, &st) == 0 && st.st_nlink != 0)
+        {
+            return SLUICE_OK;
+        }
+
+        sluice_file_close(dir, file);
+    }
+
+    return sluice_error(error, SLUICE_BUSY,
+                        "new files in \"%s\" are taken for orphans",
+                        dir->path);
+}
+
+
 static sluice_status_t
 sluice_file_allocate(const sluice_dir_t *dir, sluice_file_t *file,
     sluice_error_t *error)
 {
     int  rc;
-
-    /* held from the first moment, or a sweep would take it for an orphan */
-
-    if (!sluice_file_lock(file, SLUICE_LOCK_USERS, false)) {
-        return sluice_error(error, SLUICE_BUSY,
-                            "a new file in \"%s\" was taken for an orphan",
-                            dir->path);
-    }
 
     if (geteuid() == 0 && fchown(file->fd, dir->uid, dir->gid) == -1) {
         return sluice_error_errno(error, SLUICE_FAILED,

@@ -6,10 +6,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 
 /* how much is copied at a time; a multiple of 8, more than a record */
 #define SLUICE_WINDOW  (256 * 1024)
+
+/* how much of a ring stays mapped in behind the reader */
+#define SLUICE_BEHIND  (2 * 1024 * 1024)
 
 
 static sluice_status_t sluice_lane_reader_check(sluice_lane_reader_t *reader,
@@ -57,6 +61,15 @@ sluice_lane_reader_open(const sluice_dir_t *dir, const char *name,
 
     reader->node[SLUICE_NODE_MAX - 1] = '\0';
 
+    /* positions go in steps of 8: they would pass such a head by */
+
+    if (reader->head % 8 != 0) {
+        status = sluice_error(error, SLUICE_CORRUPT,
+                              "\"%s\" has an impossible head, %llu", name,
+                              (unsigned long long) reader->head);
+        goto failed;
+    }
+
     if (tail > reader->head || reader->head - tail > reader->ring_size
         || tail % 8 != 0)
     {
@@ -66,6 +79,7 @@ sluice_lane_reader_open(const sluice_dir_t *dir, const char *name,
 
     reader->position = tail;
     reader->window_start = tail;
+    reader->dropped = tail;
 
     return SLUICE_OK;
 
@@ -165,6 +179,17 @@ sluice_lane_reader_fill(sluice_lane_reader_t *reader)
 
     if (len > SLUICE_WINDOW) {
         len = SLUICE_WINDOW;
+    }
+
+    /*
+     * The pages are the file's, but what we have touched of them is counted
+     * as ours, and with many large rings would be as much as they are.
+     */
+
+    if (reader->position - reader->dropped >= SLUICE_BEHIND) {
+        (void) madvise((void *) reader->ring, reader->ring_size,
+                       MADV_DONTNEED);
+        reader->dropped = reader->position;
     }
 
     reader->window_start = reader->position;
@@ -365,6 +390,21 @@ sluice_lane_reader_entry(sluice_lane_reader_t *reader, uint32_t i,
     }
 
     return SLUICE_READ_RECORD;
+}
+
+
+bool
+sluice_lane_reader_forget(sluice_lane_reader_t *reader, uint32_t i)
+{
+    uint64_t  sequence, *p;
+
+    p = (uint64_t *) &reader->entries[i].sequence;
+
+    if (!sluice_guard_load(p, &sequence)) {
+        return false;
+    }
+
+    return sequence == 0 || sluice_guard_store(p, 0);
 }
 
 

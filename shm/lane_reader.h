@@ -38,6 +38,7 @@ typedef struct {
     uint8_t                 *window;
     uint64_t                 window_start;
     size_t                   window_len;
+    uint64_t                 dropped;   /* position: pages before it are     */
 
     struct {
         uint64_t     position;
@@ -50,7 +51,8 @@ typedef struct {
 /*
  * Opens a lane; reading begins at its tail.  A tail that cannot be is no
  * tail: reading then begins a ring before the head, and what was taken over
- * already is read again.  sluice_guard_init() must have been called.
+ * already is read again.  SLUICE_CORRUPT: its geometry or its head cannot
+ * be.  sluice_guard_init() must have been called.
  */
 sluice_status_t sluice_lane_reader_open(const sluice_dir_t *dir,
     const char *name, sluice_lane_reader_t *reader, sluice_error_t *error);
@@ -88,6 +90,12 @@ bool sluice_lane_reader_advance(sluice_lane_reader_t *reader,
  */
 sluice_read_t sluice_lane_reader_entry(sluice_lane_reader_t *reader,
     uint32_t i, sluice_record_t *copy);
+
+/*
+ * Frees the i-th entry of a lane that this reader owns, once what was made
+ * of it is in safe keeping.  false: the file is truncated.
+ */
+bool sluice_lane_reader_forget(sluice_lane_reader_t *reader, uint32_t i);
 
 /*
  * Unlinks a lane that this reader owns and that holds nothing any more: the

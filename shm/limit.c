@@ -346,6 +346,8 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
 
     *now = limit->clock();
 
+    (void) sluice_limit_decide(0, *now, limit->window, max, n, state);
+
     if (!sluice_limit_choose(place, *now, limit->window, &at, &seen, &evicts))
     {
         return false;
@@ -370,7 +372,6 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
 
     sluice_fault("limit.insert.looked");
 
-    (void) sluice_limit_decide(0, *now, limit->window, max, n, state);
     new = sluice_slot_pack(place->fingerprint, state->index, 0, n);
 
     if (!sluice_cas16(at, &mine, new)) {
@@ -383,9 +384,14 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
         limit->own->inserted++;
     }
 
-    /* stopped for so long in between that it was charged to the past */
+    /*
+     * Stopped for so long in between that it was charged to the past: what is
+     * charged again must be so by the clock as it is now.
+     */
 
-    return limit->clock() / limit->window <= (uint64_t) state->index + 1;
+    *now = limit->clock();
+
+    return *now / limit->window <= (uint64_t) state->index + 1;
 }
 
 

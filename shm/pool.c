@@ -4,6 +4,7 @@
 #include "pool.h"
 #include "fault.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 typedef struct {
     const sluice_dir_t  *dir;
     unsigned             slot;
+    bool                 failed;
 } sluice_pool_forget_t;
 
 
@@ -82,11 +84,15 @@ sluice_pool_open(const sluice_dir_t *dir, const char *name,
 
         status = sluice_file_publish(dir, &pool->file, file, error);
 
-        if (status != SLUICE_EXISTS) {
+        if (status == SLUICE_OK) {
             break;
         }
 
         sluice_file_close(dir, &pool->file);
+
+        if (status != SLUICE_EXISTS) {
+            break;
+        }
     }
 
     if (status == SLUICE_OK) {
@@ -295,20 +301,34 @@ sluice_pool_forget_one(const char *name, void *data)
     char                   subject[SLUICE_NAME_MAX];
     sluice_pool_t          pool;
     sluice_error_t         error;
+    sluice_status_t        status;
     sluice_file_spec_t     spec;
 
     if (!sluice_name_parse(name, SLUICE_POOL_PREFIX, subject, sizeof(subject),
-                           &n)
-        || sluice_file_open(forget->dir, name, SLUICE_FILE_POOL,
-                            SLUICE_OPEN_WRITE, &pool.file, &error)
-           != SLUICE_OK)
+                           &n))
     {
+        return 0;
+    }
+
+    errno = 0;
+
+    status = sluice_file_open(forget->dir, name, SLUICE_FILE_POOL,
+                              SLUICE_OPEN_WRITE, &pool.file, &error);
+
+    if (status != SLUICE_OK && status != SLUICE_STALE) {
+
+        /* any other file that we cannot open is nobody's pool */
+
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+            forget->failed = true;
+        }
+
         return 0;
     }
 
     sluice_pool_spec(subject, &spec);
 
-    if (sluice_file_fits(&pool.file, &spec)) {
+    if (status == SLUICE_OK && sluice_file_fits(&pool.file, &spec)) {
         pool.members = sluice_file_section(&pool.file, 0);
 
         for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
@@ -323,7 +343,7 @@ sluice_pool_forget_one(const char *name, void *data)
 }
 
 
-void
+bool
 sluice_pool_forget_slot(const sluice_dir_t *dir, unsigned slot)
 {
     sluice_error_t        error;
@@ -331,6 +351,9 @@ sluice_pool_forget_slot(const sluice_dir_t *dir, unsigned slot)
 
     forget.dir = dir;
     forget.slot = slot;
+    forget.failed = false;
 
-    (void) sluice_dir_walk(dir, sluice_pool_forget_one, &forget, &error);
+    return sluice_dir_walk(dir, sluice_pool_forget_one, &forget, &error)
+           == SLUICE_OK
+           && !forget.failed;
 }

@@ -69,6 +69,14 @@ sluice_status_t sluice_pool_member(sluice_pool_t *pool, uint64_t fingerprint,
     const char *id, unsigned *line, sluice_error_t *error);
 
 
+/* what nearly every member is nearly always: no clock is needed to tell */
+static inline bool
+sluice_pool_healthy(const sluice_pool_t *pool, unsigned line)
+{
+    return __atomic_load_n(&pool->members[line].state, __ATOMIC_ACQUIRE)
+           == SLUICE_MEMBER_HEALTHY;
+}
+
 /* whether it may be taken now; now in monotonic milliseconds */
 bool sluice_pool_well(const sluice_pool_t *pool, unsigned line, uint64_t now);
 
@@ -107,8 +115,11 @@ sluice_member_until(uint64_t state)
 const char *sluice_member_state_name(unsigned state);
 
 
-/* zeroes a dead slot's columns in every pool of the directory */
-void sluice_pool_forget_slot(const sluice_dir_t *dir, unsigned slot);
+/*
+ * Zeroes a dead slot's columns in every pool of the directory.  false: for
+ * want of descriptors or memory some were not reached; to be done again.
+ */
+bool sluice_pool_forget_slot(const sluice_dir_t *dir, unsigned slot);
 
 
 #endif /* SLUICE_POOL_H */

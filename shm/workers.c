@@ -89,9 +89,12 @@ sluice_workers_open(const sluice_dir_t *dir, sluice_workers_t *workers,
             status = sluice_file_publish(dir, &workers->file,
                                          SLUICE_WORKERS_NAME, error);
 
-            if (status == SLUICE_EXISTS) {
+            if (status != SLUICE_OK) {
                 sluice_file_close(dir, &workers->file);
-                continue;
+
+                if (status == SLUICE_EXISTS) {
+                    continue;
+                }
             }
         }
 
@@ -133,9 +136,13 @@ sluice_slot_take(const sluice_dir_t *dir, sluice_workers_t *workers,
     sluice_fault("slot.locked");
 
     if (__atomic_load_n(&workers->slots[slot].state, __ATOMIC_RELAXED)
-        != SLUICE_SLOT_FREE)
+        != SLUICE_SLOT_FREE
+        && !sluice_pool_forget_slot(dir, slot))
     {
-        sluice_pool_forget_slot(dir, slot);
+        /* it stays marked, for the next one who tries */
+
+        sluice_file_unlock(&workers->file, SLUICE_LOCK_SLOT + (off_t) slot);
+        return false;
     }
 
     return true;
@@ -178,10 +185,12 @@ void
 sluice_slot_release(const sluice_dir_t *dir, sluice_workers_t *workers,
     unsigned slot)
 {
-    sluice_pool_forget_slot(dir, slot);
+    /* one that stays marked is given back by whoever reclaims it */
 
-    __atomic_store_n(&workers->slots[slot].state, SLUICE_SLOT_FREE,
-                     __ATOMIC_RELEASE);
+    if (sluice_pool_forget_slot(dir, slot)) {
+        __atomic_store_n(&workers->slots[slot].state, SLUICE_SLOT_FREE,
+                         __ATOMIC_RELEASE);
+    }
 
     sluice_file_unlock(&workers->file, SLUICE_LOCK_SLOT + (off_t) slot);
 }

@@ -43,9 +43,9 @@ typedef struct {
 
 
 /*
- * Opens the file, or makes it; one from before the last boot, or a damaged
- * one that nobody uses, is made anew.  Each process that claims or reclaims
- * opens it itself, after its last fork().
+ * Opens the file, or makes it; one from before the last boot that nobody
+ * uses is made anew, a damaged one or another version's is refused.  Each
+ * process that claims or reclaims opens it itself, after its last fork().
  */
 sluice_status_t sluice_workers_open(const sluice_dir_t *dir,
     sluice_workers_t *workers, sluice_error_t *error);
