@@ -19,7 +19,7 @@ static ngx_int_t ngx_http_sluice_retry_after(ngx_http_request_t *r,
 
 #define ngx_http_sluice_body(status, title, detail, otype, ocode, atype)      \
     { ngx_string("{\"type\":\"about:blank\",\"title\":\"" title               \
-                 "\",\"status\":" status ",\"detail\":\"" detail "\"}" CRLF),   \
+                 "\",\"status\":" status ",\"detail\":\"" detail "\"}" CRLF), \
       ngx_string("{\"error\":{\"message\":\"" detail "\",\"type\":\"" otype   \
                  "\",\"param\":null,\"code\":\"" ocode "\"}}" CRLF),          \
       ngx_string("{\"type\":\"error\",\"error\":{\"type\":\"" atype           \

@@ -348,7 +348,8 @@ ngx_http_sluice_usage_end(ngx_http_request_t *r,
     record->bytes_in = r->request_length;
     record->bytes_out = r->connection->sent;
 
-    if (r->connection->error || record->status == NGX_HTTP_CLIENT_CLOSED_REQUEST)
+    if (r->connection->error
+        || record->status == NGX_HTTP_CLIENT_CLOSED_REQUEST)
     {
         record->flags |= SLUICE_RECORD_CLOSED;
     }

@@ -13,14 +13,14 @@
 
 typedef enum {
     SLUICE_OK = 0,
-    SLUICE_FAILED,              /* the system said no: the text has its reason */
-    SLUICE_ABSENT,              /* there is no such file                       */
-    SLUICE_EXISTS,              /* somebody published that name first          */
-    SLUICE_BUSY,                /* somebody else holds it                      */
-    SLUICE_FULL,                /* no slot, no line, no space is left          */
-    SLUICE_STALE,               /* whole, but from before the last boot        */
-    SLUICE_CORRUPT,             /* not one of ours, truncated or damaged       */
-    SLUICE_VERSION              /* written by another version of Sluice        */
+    SLUICE_FAILED,      /* the system said no: the text has its reason       */
+    SLUICE_ABSENT,      /* there is no such file                             */
+    SLUICE_EXISTS,      /* somebody published that name first                */
+    SLUICE_BUSY,        /* somebody else holds it                            */
+    SLUICE_FULL,        /* no slot, no line, no space is left                */
+    SLUICE_STALE,       /* whole, but from before the last boot              */
+    SLUICE_CORRUPT,     /* not one of ours, truncated or damaged             */
+    SLUICE_VERSION      /* written by another version of Sluice              */
 } sluice_status_t;
 
 

@@ -38,8 +38,8 @@
 #define SLUICE_FILE_SECTIONS   4
 #define SLUICE_FILE_GEOMETRY   8
 
-#define SLUICE_NAME_MAX        48       /* of a zone, pool or member, with NUL */
-#define SLUICE_FILE_NAME_MAX   96       /* of a file, with NUL                 */
+#define SLUICE_NAME_MAX        48   /* of a zone, pool or member, with NUL   */
+#define SLUICE_FILE_NAME_MAX   96   /* of a file, with NUL                   */
 
 #define SLUICE_LOCK_USERS      0
 #define SLUICE_LOCK_OWNER      1

@@ -99,7 +99,7 @@ typedef struct {
 
 
 typedef struct {
-    uint64_t     ring_size;     /* bytes, RING_MIN to RING_MAX, 4096's multiple */
+    uint64_t     ring_size;     /* RING_MIN to RING_MAX, a multiple of 4096  */
     uint32_t     entries;       /* 1 to OPEN_MAX                             */
     unsigned     slot;
     const char  *node;          /* cut at SLUICE_NODE_MAX - 1                */

@@ -21,7 +21,7 @@
     X(REFUSED_RECORD, "refused_record", "refused, no room for a record")      \
     X(REFUSED_ERROR,  "refused_error",  "refused, a limit had no value")      \
     X(RECORDED,       "recorded",       "records pushed into a lane")         \
-    X(DROPPED,        "dropped",        "answered without a record: on_full=drop") \
+    X(DROPPED,        "dropped",        "let through without a record")       \
     X(UNRECORDED,     "unrecorded",     "ended before admission, no room")    \
     X(CONTENDED,      "contended",      "refused, a slot was fought over")    \
     X(EVICTED,        "evicted",        "live windows evicted from a zone")   \
