@@ -21,7 +21,7 @@ HARDENING   = -fstack-protector-strong -Wformat -Werror=format-security       \
               -D_FORTIFY_SOURCE=2
 WARNINGS    = -Wall -Wextra -Werror
 ARCH       := $(if $(filter x86_64,$(shell uname -m)),-mcx16)
-CSTD        = -std=gnu11 -D_GNU_SOURCE $(ARCH) $(WARNINGS)
+CSTD        = -std=gnu11 $(ARCH) $(WARNINGS)
 
 CFLAGS     ?= -O2 -g
 LDFLAGS    ?= -Wl,-z,relro -Wl,-z,now

@@ -134,7 +134,7 @@ typedef struct {
  */
 typedef struct {
     ngx_http_request_t         *request;
-    ngx_http_sluice_loc_conf_t *conf;           /* of the admission          */
+    ngx_http_sluice_loc_conf_t *conf;           /* of the record             */
 
     sluice_entry_t             *entry;          /* NULL: not recorded        */
 
@@ -147,6 +147,7 @@ typedef struct {
     ngx_str_t                   client;         /* memo of $sluice_client    */
 
     sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
+    unsigned                    charged:1;      /* to the limits             */
     unsigned                    taken:1;        /* key is in flight          */
     unsigned                    client_set:1;
 } ngx_http_sluice_ctx_t;

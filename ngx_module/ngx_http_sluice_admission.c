@@ -53,23 +53,24 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
                ? NGX_DECLINED : NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 
-    if (ctx->outcome == SLUICE_OUTCOME_OPEN) {
+    if (ctx->outcome == SLUICE_OUTCOME_OPEN
+        || ctx->outcome == SLUICE_OUTCOME_ADMITTED)
+    {
         return ngx_http_sluice_admit(r, slcf, ctx);
     }
 
-    /* a redirect: charged and recorded already, but it may need a key here */
-
-    if (ctx->outcome == SLUICE_OUTCOME_ADMITTED
-        && slcf->pool != NULL && slcf->pool != ctx->seen_pool
-        && ngx_http_sluice_key_look(ctx, slcf->pool, &retry) != NGX_OK)
-    {
-        return ngx_http_sluice_refused(r, slcf, ctx, SLUICE_OUTCOME_KEY,
-                                       retry);
-    }
+    /* a redirect to the page that answers a refusal */
 
     return NGX_DECLINED;
 }
 
+
+/*
+ * A redirect brings an admitted request here again.  It is recorded and
+ * charged once, by the first location that asks for it, but what none has
+ * asked for before is still to be done: a location that was reached by
+ * try_files limits as well as any.
+ */
 
 static ngx_int_t
 ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
@@ -77,20 +78,21 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 {
     uint64_t   retry;
     ngx_int_t  rc, key;
+    ngx_str_t  client;
 
-    ctx->conf = slcf;
     retry = 0;
 
     key = NGX_OK;
 
-    if (slcf->pool != NULL) {
+    if (slcf->pool != NULL && slcf->pool != ctx->seen_pool) {
         key = (ngx_http_sluice_process.slot != SLUICE_SLOTS)
               ? ngx_http_sluice_key_look(ctx, slcf->pool, &retry) : NGX_BUSY;
     }
 
     /* before the refusal for a key: that one is recorded, too */
 
-    if (slcf->usage) {
+    if (slcf->usage && ctx->conf == NULL) {
+        ctx->conf = slcf;
         rc = ngx_http_sluice_usage_open(r, slcf, ctx);
 
         if (rc == NGX_ERROR) {
@@ -103,6 +105,11 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 
             return ngx_http_sluice_refuse(r, slcf, SLUICE_OUTCOME_OPEN, 1000);
         }
+
+    } else if (ctx->entry != NULL
+               && ngx_http_sluice_client_get(r, slcf, ctx, &client) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (key != NGX_OK) {
@@ -110,7 +117,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
                                        retry);
     }
 
-    if (slcf->limits != NULL) {
+    if (slcf->limits != NULL && !ctx->charged) {
         rc = ngx_http_sluice_limit_charge(r, slcf, ctx, &retry);
 
         if (rc == NGX_BUSY) {
@@ -122,10 +129,14 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
             return ngx_http_sluice_refused(r, slcf, ctx,
                                            SLUICE_OUTCOME_ERROR, 0);
         }
+
+        ctx->charged = 1;
     }
 
-    ngx_http_sluice_count(ADMITTED);
-    ctx->outcome = SLUICE_OUTCOME_ADMITTED;
+    if (ctx->outcome == SLUICE_OUTCOME_OPEN) {
+        ngx_http_sluice_count(ADMITTED);
+        ctx->outcome = SLUICE_OUTCOME_ADMITTED;
+    }
 
     return NGX_DECLINED;
 }

@@ -307,9 +307,16 @@ ngx_http_sluice_client_get(ngx_http_request_t *r,
         ngx_memcpy(client->data, known->id, NGX_HTTP_SLUICE_CLIENT_LEN);
     }
 
-    if (ctx != NULL) {
+    /* one without a client may be redirected to where it has one */
+
+    if (ctx != NULL && client->len != 0) {
         ctx->client = *client;
         ctx->client_set = 1;
+
+        if (ctx->entry != NULL) {
+            (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_CLIENT,
+                                     client->data, client->len);
+        }
     }
 
     return NGX_OK;

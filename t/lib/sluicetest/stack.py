@@ -181,7 +181,7 @@ def account(statuses, records):
             nameless += 1
         else:
             seen[int(n)] = seen.get(int(n), 0) + 1
-        lanes.setdefault(bytes(record["_id"]["lane"]), []).append(
+        lanes.setdefault(record["_id"]["lane"], []).append(
             (int(record["_id"]["seq"]), record["time_us"]))
 
     gaps = 0

@@ -1,0 +1,1090 @@
+
+/*
+ * The kill -9 matrix of shm/: for each fault point a child runs a scripted
+ * workload on a directory and is killed there, the first time it passes, the
+ * second and a later one; then what it left is looked at.
+ *
+ * The driver walks the list of fault.c and fails on a name that it has no
+ * scenario for.  Built with -DSLUICE_FAULTS; prints TAP.
+ *
+ * The child is this program again, since a fault point is armed once in a
+ * process: crash WORKLOAD DIRECTORY.
+ */
+
+#include "clock.h"
+#include "fault.h"
+#include "guard.h"
+#include "lane_reader.h"
+#include "limit.h"
+#include "pool.h"
+#include "util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+
+#define CRASH_MAX       256
+#define CRASH_FILES     8
+#define CRASH_SLOTS     8
+#define CRASH_REQUESTS  60
+#define CRASH_OPEN      6
+#define CRASH_RING      SLUICE_LANE_RING_MIN
+#define CRASH_KEYS      12
+#define CRASH_LIMIT     3
+
+
+/* what the child says of itself, and how far it came */
+
+typedef enum {
+    CRASH_NOTHING = 0,
+    CRASH_ADMITTED,
+    CRASH_OPENING,
+    CRASH_OPENED,
+    CRASH_PUSHING,
+    CRASH_PUSHED,
+    CRASH_CANCELLED
+} crash_step_t;
+
+
+typedef struct {
+    uint32_t  step[CRASH_MAX];          /* of a request, by sequence         */
+    uint32_t  taken[CRASH_MAX];         /* times it was taken over           */
+    uint32_t  passed[CRASH_MAX];        /* charges let through, by key       */
+    uint32_t  killed;                   /* the request or key at work on     */
+} crash_truth_t;
+
+
+typedef struct {
+    const char     *name;
+    unsigned        n;
+    util_dir_t      d;
+    crash_truth_t  *truth;
+} crash_t;
+
+
+typedef struct {
+    const char   *name;
+    const char   *workload;
+    bool        (*check)(crash_t *c);
+    bool        (*before)(crash_t *c);
+    unsigned      later;                /* a time that is not the first ones */
+} crash_scenario_t;
+
+
+static char            *crash_self;
+static unsigned         crash_tests;
+static unsigned         crash_failed;
+static sluice_error_t   crash_error;
+static char             crash_why[1024];
+
+
+#define expect(x)                                                             \
+    do {                                                                      \
+        if (!(x)) {                                                           \
+            snprintf(crash_why, sizeof(crash_why), "%s:%d: %s (%s)",          \
+                     __FILE__, __LINE__, #x, crash_error.text);               \
+            return false;                                                     \
+        }                                                                     \
+    } while (0)
+
+
+static void
+crash_result(bool ok, const char *what)
+{
+    printf("%s %u - %s\n", ok ? "ok" : "not ok", ++crash_tests, what);
+
+    if (!ok) {
+        printf("# %s\n", crash_why);
+        crash_failed++;
+    }
+
+    fflush(stdout);
+}
+
+
+static crash_truth_t *
+crash_truth(const sluice_dir_t *dir)
+{
+    int    fd;
+    void  *p;
+
+    fd = openat(dir->fd, "truth", O_RDWR|O_CREAT|O_CLOEXEC, 0600);
+
+    if (fd == -1 || ftruncate(fd, sizeof(crash_truth_t)) == -1) {
+        perror("truth");
+        exit(2);
+    }
+
+    p = mmap(NULL, sizeof(crash_truth_t), PROT_READ|PROT_WRITE, MAP_SHARED,
+             fd, 0);
+    close(fd);
+
+    if (p == MAP_FAILED) {
+        perror("mmap");
+        exit(2);
+    }
+
+    return p;
+}
+
+
+/* runs a workload; true: it was killed, as it should be if a point is set */
+
+static bool
+crash_run(crash_t *c, const char *workload, bool fault)
+{
+    int    status;
+    char   env[80];
+    pid_t  pid;
+
+    fflush(NULL);
+    pid = fork();
+
+    if (pid == 0) {
+        unsetenv("SLUICE_FAULT");
+
+        if (fault) {
+            snprintf(env, sizeof(env), "%s:%u", c->name, c->n);
+            setenv("SLUICE_FAULT", env, 1);
+        }
+
+        execl(crash_self, "crash", workload, c->d.path, (char *) NULL);
+        _exit(127);
+    }
+
+    while (waitpid(pid, &status, 0) == -1 && errno == EINTR) { /* void */ }
+
+    if (fault && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)) {
+        snprintf(crash_why, sizeof(crash_why), "the point was not passed %u "
+                 "times: status 0x%x", c->n, status);
+        return false;
+    }
+
+    if (!fault && status != 0) {
+        snprintf(crash_why, sizeof(crash_why), "%s failed: status 0x%x",
+                 workload, status);
+        return false;
+    }
+
+    return true;
+}
+
+
+/* files */
+
+static void
+crash_file_spec(sluice_file_spec_t *spec)
+{
+    memset(spec, 0, sizeof(sluice_file_spec_t));
+    spec->kind = SLUICE_FILE_ZONE;
+    spec->subject = "crash";
+    spec->section[0] = 10000;
+}
+
+
+static int
+crash_file_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    char                 name[32];
+    unsigned             i;
+    sluice_file_t        file;
+    sluice_status_t      status;
+    sluice_file_spec_t   spec;
+
+    (void) truth;
+
+    crash_file_spec(&spec);
+
+    for (i = 1; i <= CRASH_FILES; i++) {
+        snprintf(name, sizeof(name), "zone.crash.%u", i);
+
+        util_check(sluice_file_create(dir, &spec, &file, &crash_error)
+                   == SLUICE_OK);
+        memset(sluice_file_section(&file, 0), (int) i, 10000);
+        status = sluice_file_publish(dir, &file, name, &crash_error);
+        util_check(status == SLUICE_OK || status == SLUICE_EXISTS);
+        sluice_file_close(dir, &file);
+    }
+
+    return 0;
+}
+
+
+/* what has its name is whole, what has not is swept */
+
+static bool
+crash_file_whole(crash_t *c, unsigned published)
+{
+    char            name[32];
+    uint8_t        *p;
+    unsigned        i, k;
+    sluice_file_t   file;
+
+    for (i = 1; i <= published; i++) {
+        snprintf(name, sizeof(name), "zone.crash.%u", i);
+
+        expect(sluice_file_open(&c->d.dir, name, SLUICE_FILE_ZONE,
+                                SLUICE_OPEN_WRITE, &file, &crash_error)
+               == SLUICE_OK);
+
+        p = sluice_file_section(&file, 0);
+
+        for (k = 0; k < 10000; k++) {
+            expect(p[k] == i);
+        }
+
+        /* nobody holds it any more */
+
+        expect(!sluice_file_locked(&file, SLUICE_LOCK_USERS));
+        sluice_file_close(&c->d.dir, &file);
+    }
+
+    return true;
+}
+
+
+static bool
+crash_file_check(crash_t *c)
+{
+    unsigned  published;
+
+    published = (strcmp(c->name, "file.published") == 0) ? c->n : c->n - 1;
+
+    expect(util_dir_count(&c->d.dir, "zone.", NULL) == published);
+    expect(util_dir_count(&c->d.dir, ".new.", NULL)
+           == (published == c->n ? 0 : 1));
+
+    if (!crash_file_whole(c, published)) {
+        return false;
+    }
+
+    sluice_dir_sweep(&c->d.dir);
+    expect(util_dir_count(&c->d.dir, ".new.", NULL) == 0);
+    expect(util_dir_count(&c->d.dir, "zone.", NULL) == published);
+
+    /* and the same again comes to its end */
+
+    return crash_run(c, "file", false) && crash_file_whole(c, CRASH_FILES);
+}
+
+
+/* slots */
+
+static bool
+crash_slot_prepare(crash_t *c)
+{
+    unsigned           line;
+    sluice_pool_t      pool;
+    sluice_workers_t   workers;
+
+    expect(sluice_workers_open(&c->d.dir, &workers, &crash_error)
+           == SLUICE_OK);
+    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(sluice_pool_member(&pool, 1, "a", &line, &crash_error)
+           == SLUICE_OK);
+
+    sluice_pool_close(&c->d.dir, &pool);
+    sluice_workers_close(&c->d.dir, &workers);
+
+    return true;
+}
+
+
+static int
+crash_slot_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    unsigned           i, slot;
+    sluice_pool_t      pool;
+    sluice_workers_t   workers[CRASH_SLOTS];
+
+    (void) truth;
+
+    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    for (i = 0; i < CRASH_SLOTS; i++) {
+        util_check(sluice_workers_open(dir, &workers[i], &crash_error)
+                   == SLUICE_OK);
+        util_check(sluice_slot_claim(dir, &workers[i], &slot, &crash_error)
+                   == SLUICE_OK);
+        util_check(slot == i);
+
+        sluice_pool_take(&pool, 0, slot);
+        sluice_pool_take(&pool, 0, slot);
+        sluice_pool_give(&pool, 0, slot);
+    }
+
+    return 0;
+}
+
+
+static int
+crash_reclaim_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    sluice_workers_t  workers;
+
+    (void) truth;
+
+    util_check(sluice_workers_open(dir, &workers, &crash_error) == SLUICE_OK);
+    (void) sluice_slot_reclaim(dir, &workers, SLUICE_SLOTS);
+
+    return 0;
+}
+
+
+/* as many slots stand there as taken by a process that is dead */
+
+static bool
+crash_slot_dead(crash_t *c)
+{
+    return crash_slot_prepare(c) && crash_run(c, "slot", false);
+}
+
+
+static bool
+crash_slot_free(crash_t *c, unsigned taken, unsigned in_flight)
+{
+    unsigned           i, n, slot;
+    sluice_pool_t      pool;
+    sluice_workers_t   workers;
+
+    expect(sluice_workers_open(&c->d.dir, &workers, &crash_error)
+           == SLUICE_OK);
+    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    n = 0;
+
+    for (i = 0; i < SLUICE_SLOTS; i++) {
+        n += (workers.slots[i].state == SLUICE_SLOT_TAKEN);
+        expect(!sluice_file_locked(&workers.file,
+                                   SLUICE_LOCK_SLOT + (off_t) i));
+    }
+
+    expect(n == taken);
+    expect(sluice_pool_in_flight(&pool.members[0]) == in_flight);
+
+    expect(sluice_slot_reclaim(&c->d.dir, &workers, SLUICE_SLOTS) == taken);
+    expect(sluice_pool_in_flight(&pool.members[0]) == 0);
+
+    for (i = 0; i < SLUICE_SLOTS; i++) {
+        expect(workers.slots[i].state == SLUICE_SLOT_FREE);
+    }
+
+    expect(sluice_slot_claim(&c->d.dir, &workers, &slot, &crash_error)
+           == SLUICE_OK);
+    expect(slot == 0);
+
+    sluice_pool_close(&c->d.dir, &pool);
+    sluice_workers_close(&c->d.dir, &workers);
+
+    return true;
+}
+
+
+static bool
+crash_slot_check(crash_t *c)
+{
+    unsigned  n;
+
+    n = (strcmp(c->name, "slot.claimed") == 0) ? c->n : c->n - 1;
+
+    return crash_slot_free(c, n, c->n - 1);
+}
+
+
+/* killed while taking over what another one's death had left */
+
+static bool
+crash_slot_again_check(crash_t *c)
+{
+    unsigned  in_flight;
+
+    /* claimed: the n-th slot's column has been given back */
+
+    in_flight = CRASH_SLOTS - (strcmp(c->name, "slot.claimed") == 0);
+
+    return crash_slot_free(c, CRASH_SLOTS, in_flight);
+}
+
+
+static bool
+crash_reclaim_check(crash_t *c)
+{
+    return crash_slot_free(c, CRASH_SLOTS - (c->n - 1),
+                           CRASH_SLOTS - (c->n - 1));
+}
+
+
+/* lanes */
+
+static size_t
+crash_lane_size(uint64_t sequence)
+{
+    return 112 + 8 * (sequence * 211 % 498);
+}
+
+
+static void
+crash_lane_fill(sluice_record_t *record)
+{
+    size_t   n, size;
+    uint8_t  value[240];
+
+    memset(value, (int) record->sequence, sizeof(value));
+    size = crash_lane_size(record->sequence);
+
+    while (record->length < size) {
+        n = size - record->length;
+        n = (n > 240) ? 120 : n;
+        util_check(sluice_record_add(record, SLUICE_ITEM_HOST, value, n - 4));
+    }
+}
+
+
+/* the consumer takes over: what it has written down it has, then the tail */
+
+static void
+crash_lane_drain(sluice_lane_reader_t *reader, crash_truth_t *truth)
+{
+    uint64_t                end;
+    const sluice_record_t  *record;
+
+    while (sluice_lane_reader_next(reader, &record, &end, &crash_error)
+           == SLUICE_READ_RECORD)
+    {
+        truth->taken[record->sequence]++;
+        util_check(sluice_lane_reader_advance(reader, end));
+    }
+}
+
+
+static int
+crash_lane_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    unsigned               i, n, k;
+    uint64_t               sequence;
+    sluice_lane_t          lane;
+    sluice_entry_t        *open[CRASH_OPEN];
+    sluice_lane_conf_t     conf;
+    sluice_lane_reader_t   reader;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.ring_size = CRASH_RING;
+    conf.entries = CRASH_OPEN;
+    conf.node = "crash";
+
+    util_check(sluice_lane_create(dir, &conf, &lane, &crash_error)
+               == SLUICE_OK);
+    util_check(sluice_lane_reader_open(dir, lane.file.name, &reader,
+                                       &crash_error) == SLUICE_OK);
+    n = 0;
+
+    for (i = 0; i < CRASH_REQUESTS; i++) {
+
+        open[n] = sluice_lane_admit(&lane, 1);
+        util_check(open[n] != NULL);
+
+        sequence = open[n]->record.sequence;
+        truth->killed = (uint32_t) sequence;
+        truth->step[sequence] = CRASH_OPENING;
+        sluice_lane_open(open[n]);
+        truth->step[sequence] = CRASH_OPENED;
+        crash_lane_fill(&open[n]->record);
+        n++;
+
+        if (n < CRASH_OPEN - 1 && i % 3 != 0) {
+            continue;
+        }
+
+        /* not the oldest one: records are pushed in the order of their ends */
+
+        k = i * 7 % n;
+        sequence = open[k]->sequence;
+        truth->killed = (uint32_t) sequence;
+
+        if (i % 10 == 9) {
+            truth->step[sequence] = CRASH_CANCELLED;
+            sluice_lane_cancel(&lane, open[k]);
+
+        } else {
+            open[k]->record.status = 200;
+            truth->step[sequence] = CRASH_PUSHING;
+            sluice_lane_push(&lane, open[k]);
+            truth->step[sequence] = CRASH_PUSHED;
+        }
+
+        open[k] = open[--n];
+
+        if (i % 8 == 7) {
+            crash_lane_drain(&reader, truth);
+        }
+    }
+
+    return 0;
+}
+
+
+/* a record says what it should, aborted or final */
+
+static bool
+crash_lane_record(const sluice_record_t *record, bool aborted)
+{
+    size_t         offset, i;
+    sluice_item_t  item;
+
+    expect(record->sequence > 0 && record->sequence <= CRASH_REQUESTS);
+    expect(sluice_record_size(record) == crash_lane_size(record->sequence));
+    expect(record->status == (aborted ? 0 : 200));
+    expect(!(record->flags & SLUICE_RECORD_ABORTED) == !aborted);
+
+    offset = 0;
+
+    while (sluice_record_next(record, &offset, &item)) {
+        for (i = 0; i < item.length; i++) {
+            expect(item.data[i] == (uint8_t) record->sequence);
+        }
+    }
+
+    return true;
+}
+
+
+/* as the consumer does it with a dead owner's lane; taken: how often, which */
+
+static bool
+crash_lane_recover(crash_t *c, const char *name, uint32_t taken[CRASH_MAX],
+    uint32_t aborted[CRASH_MAX], bool finish)
+{
+    uint64_t                end;
+    uint32_t                i;
+    sluice_read_t           rc;
+    sluice_lane_reader_t    reader;
+    const sluice_record_t  *record;
+
+    static _Alignas(16) uint8_t  copy[SLUICE_RECORD_MAX];
+
+    expect(sluice_lane_reader_open(&c->d.dir, name, &reader, &crash_error)
+           == SLUICE_OK);
+    expect(sluice_lane_reader_own(&reader));
+
+    while ((rc = sluice_lane_reader_next(&reader, &record, &end, &crash_error))
+           == SLUICE_READ_RECORD)
+    {
+        expect(crash_lane_record(record, false));
+        taken[record->sequence]++;
+
+        if (finish) {
+            expect(sluice_lane_reader_advance(&reader, end));
+        }
+    }
+
+    expect(rc == SLUICE_READ_EMPTY);
+
+    for (i = 0; i < reader.nentries; i++) {
+        rc = sluice_lane_reader_entry(&reader, i, (sluice_record_t *) copy);
+
+        if (rc == SLUICE_READ_EMPTY) {
+            continue;
+        }
+
+        expect(rc == SLUICE_READ_RECORD);
+
+        record = (const sluice_record_t *) copy;
+        taken[record->sequence]++;
+
+        if (record->flags & SLUICE_RECORD_ABORTED) {
+            aborted[record->sequence]++;
+        }
+
+        /* the one that was being opened had not been filled in by then */
+
+        if (c->truth->step[record->sequence] != CRASH_OPENING) {
+            expect(crash_lane_record(record,
+                            c->truth->step[record->sequence] < CRASH_PUSHING));
+        }
+    }
+
+    if (finish) {
+        expect(sluice_lane_reader_done(&c->d.dir, &reader) == SLUICE_OK);
+    }
+
+    sluice_lane_reader_close(&c->d.dir, &reader);
+
+    return true;
+}
+
+
+static bool
+crash_lane_check(crash_t *c)
+{
+    char       name[SLUICE_FILE_NAME_MAX];
+    bool       final;
+    unsigned   i, pass, records;
+    uint32_t   taken[CRASH_MAX], aborted[CRASH_MAX];
+
+    expect(util_dir_count(&c->d.dir, "lane.", name) == 1);
+
+    final = (strncmp(c->name, "lane.push.", 10) == 0);
+    records = 0;
+
+    /* the first consumer dies before it moves the tail; the second ends it */
+
+    for (pass = 0; pass < 2; pass++) {
+        memcpy(taken, c->truth->taken, sizeof(taken));
+        memset(aborted, 0, sizeof(aborted));
+
+        expect(crash_lane_recover(c, name, taken, aborted, pass == 1));
+
+        for (i = 1; i < CRASH_MAX; i++) {
+
+            switch (c->truth->step[i]) {
+
+            case CRASH_NOTHING:
+            case CRASH_CANCELLED:
+                expect(taken[i] == 0);
+                break;
+
+            case CRASH_OPENING:
+                expect(!final && i == c->truth->killed);
+                expect(taken[i] == (strcmp(c->name, "lane.admit.opened") == 0));
+                expect(aborted[i] == taken[i]);
+                break;
+
+            case CRASH_OPENED:
+                expect(taken[i] == 1 && aborted[i] == 1);
+                break;
+
+            case CRASH_PUSHING:
+                expect(final && i == c->truth->killed);
+                expect(taken[i] == 1 && aborted[i] == 0);
+                break;
+
+            case CRASH_PUSHED:
+                expect(taken[i] == 1 && aborted[i] == 0);
+                records++;
+                break;
+
+            default:
+                expect(false);
+            }
+        }
+    }
+
+    expect(c->n < 5 || records > 0);
+    expect(util_dir_count(&c->d.dir, "lane.", NULL) == 0);
+
+    return true;
+}
+
+
+/* limits */
+
+static bool
+crash_limit_open(const sluice_dir_t *dir, sluice_limit_t *limit)
+{
+    sluice_limit_t       former;
+    sluice_limit_conf_t  conf;
+
+    conf.size = SLUICE_LIMIT_BUCKETS_MIN * sizeof(sluice_limit_bucket_t);
+    conf.window = SLUICE_LIMIT_WINDOW_MAX;
+    conf.scale = 1;
+
+    return sluice_limit_open(dir, "z", &conf, limit, &former, &crash_error)
+           == SLUICE_OK;
+}
+
+
+static sluice_limit_result_t
+crash_limit_charge(sluice_limit_t *limit, uint64_t key)
+{
+    sluice_limit_state_t  state;
+
+    return sluice_limit_charge(limit,
+                               sluice_limit_hash(limit, &key, sizeof(key)),
+                               limit->clock(), CRASH_LIMIT, 1, &state);
+}
+
+
+static int
+crash_limit_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    unsigned         key;
+    sluice_limit_t   limit;
+
+    util_check(crash_limit_open(dir, &limit));
+
+    for (key = 0; key < CRASH_KEYS; key++) {
+        truth->killed = key;
+        util_check(crash_limit_charge(&limit, key) == SLUICE_LIMIT_PASSED);
+        truth->passed[key]++;
+        util_check(crash_limit_charge(&limit, key / 2) == SLUICE_LIMIT_PASSED
+                   || truth->passed[key / 2] == CRASH_LIMIT);
+
+        if (truth->passed[key / 2] < CRASH_LIMIT) {
+            truth->passed[key / 2]++;
+        }
+    }
+
+    return 0;
+}
+
+
+static uint64_t
+crash_later(void)
+{
+    return sluice_clock_ms() + 2000;
+}
+
+
+static void
+crash_limit_count(const sluice_limit_t *limit, unsigned *tentative,
+    unsigned *used)
+{
+    uint64_t        i;
+    sluice_u128_t   v;
+
+    *tentative = 0;
+    *used = 0;
+
+    for (i = 0; i < limit->nbuckets * SLUICE_LIMIT_BUCKET; i++) {
+        v = limit->buckets[i / SLUICE_LIMIT_BUCKET]
+            .slot[i % SLUICE_LIMIT_BUCKET];
+        *used += (v != 0);
+        *tentative += ((uint32_t) (v >> 48) == 0xffffffff);
+    }
+}
+
+
+static bool
+crash_limit_exact(crash_t *c, bool others_first)
+{
+    bool             final;
+    unsigned         key, passed, tentative, used;
+    sluice_limit_t   limit;
+
+    expect(crash_limit_open(&c->d.dir, &limit));
+
+    final = (strcmp(c->name, "limit.insert.final") == 0);
+    crash_limit_count(&limit, &tentative, &used);
+    expect(tentative == !final);
+    expect(used == c->truth->killed + 1);
+
+    if (others_first) {
+
+        /* two seconds later it is free for whoever needs the room */
+
+        limit.clock = crash_later;
+        limit.own = &limit.columns[0];
+
+        for (key = 1000; tentative != 0; key++) {
+            expect(key < 20000);
+            expect(crash_limit_charge(&limit, key) == SLUICE_LIMIT_PASSED);
+            crash_limit_count(&limit, &tentative, &used);
+            expect(limit.own->evicted == 0 || tentative == 0);
+        }
+
+        sluice_limit_close(&c->d.dir, &limit);
+        return true;
+    }
+
+    for (key = 0; key < CRASH_KEYS; key++) {
+        passed = c->truth->passed[key]
+                 + (final && key == c->truth->killed);
+
+        while (crash_limit_charge(&limit, key) == SLUICE_LIMIT_PASSED) {
+            passed++;
+            expect(passed <= CRASH_LIMIT);
+        }
+
+        expect(passed == CRASH_LIMIT);
+    }
+
+    crash_limit_count(&limit, &tentative, &used);
+    expect(tentative == 0);
+    expect(used == CRASH_KEYS);
+
+    sluice_limit_close(&c->d.dir, &limit);
+
+    return true;
+}
+
+
+static bool
+crash_limit_check(crash_t *c)
+{
+    return crash_limit_exact(c, false);
+}
+
+
+static bool
+crash_limit_freed_check(crash_t *c)
+{
+    return crash_limit_exact(c, true);
+}
+
+
+/* pools */
+
+static int
+crash_member_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    char            id[16];
+    unsigned        i, line;
+    sluice_pool_t   pool;
+
+    (void) truth;
+
+    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    for (i = 0; i < 8; i++) {
+        snprintf(id, sizeof(id), "member%u", i);
+        util_check(sluice_pool_member(&pool, 100 + i, id, &line, &crash_error)
+                   == SLUICE_OK);
+        util_check(line == i);
+    }
+
+    return 0;
+}
+
+
+static bool
+crash_member_check(crash_t *c)
+{
+    char            id[16];
+    unsigned        i, line;
+    sluice_pool_t   pool;
+
+    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    expect(pool.members[c->n - 1].fingerprint == 100 + c->n - 1);
+    expect(pool.members[c->n - 1].id[0] == '\0');
+    expect(pool.members[c->n].fingerprint == 0);
+
+    for (i = 0; i < 8; i++) {
+        snprintf(id, sizeof(id), "member%u", i);
+        expect(sluice_pool_member(&pool, 100 + i, id, &line, &crash_error)
+               == SLUICE_OK);
+        expect(line == i);
+        expect(strcmp(pool.members[i].id, id) == 0);
+        expect(sluice_pool_well(&pool, i, 0));
+    }
+
+    sluice_pool_close(&c->d.dir, &pool);
+
+    return true;
+}
+
+
+static int
+crash_take_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    unsigned           i, slot;
+    sluice_pool_t      pool;
+    sluice_workers_t   workers;
+
+    (void) truth;
+
+    util_check(sluice_workers_open(dir, &workers, &crash_error) == SLUICE_OK);
+    util_check(sluice_slot_claim(dir, &workers, &slot, &crash_error)
+               == SLUICE_OK);
+    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    for (i = 0; i < 8; i++) {
+        sluice_pool_take(&pool, 0, slot);
+    }
+
+    return 0;
+}
+
+
+static bool
+crash_take_check(crash_t *c)
+{
+    return crash_slot_free(c, 1, c->n);
+}
+
+
+static const crash_scenario_t  crash_scenarios[] = {
+    { "file.temporary", "file",
+      crash_file_check, NULL, 7 },
+    { "file.allocated", "file",
+      crash_file_check, NULL, 7 },
+    { "file.whole", "file",
+      crash_file_check, NULL, 7 },
+    { "file.published", "file",
+      crash_file_check, NULL, 7 },
+    { "slot.locked", "slot",
+      crash_slot_check, crash_slot_prepare, 7 },
+    { "slot.locked", "slot",
+      crash_slot_again_check, crash_slot_dead, 7 },
+    { "slot.locked", "reclaim",
+      crash_reclaim_check, crash_slot_dead, 7 },
+    { "slot.claimed", "slot",
+      crash_slot_check, crash_slot_prepare, 7 },
+    { "slot.claimed", "slot",
+      crash_slot_again_check, crash_slot_dead, 7 },
+    { "lane.admit.filled", "lane",
+      crash_lane_check, NULL, 45 },
+    { "lane.admit.opened", "lane",
+      crash_lane_check, NULL, 45 },
+    { "lane.push.marked", "lane",
+      crash_lane_check, NULL, 45 },
+    { "lane.push.copied", "lane",
+      crash_lane_check, NULL, 45 },
+    { "lane.push.published", "lane",
+      crash_lane_check, NULL, 45 },
+    { "lane.push.freed", "lane",
+      crash_lane_check, NULL, 45 },
+    { "limit.insert.tentative", "limit",
+      crash_limit_check, NULL, 11 },
+    { "limit.insert.tentative", "limit",
+      crash_limit_freed_check, NULL, 11 },
+    { "limit.insert.looked", "limit",
+      crash_limit_check, NULL, 11 },
+    { "limit.insert.looked", "limit",
+      crash_limit_freed_check, NULL, 11 },
+    { "limit.insert.final", "limit",
+      crash_limit_check, NULL, 11 },
+    { "pool.claimed", "member",
+      crash_member_check, NULL, 7 },
+    { "pool.taken", "take",
+      crash_take_check, crash_slot_prepare, 7 }
+};
+
+#define CRASH_SCENARIOS  (sizeof(crash_scenarios) / sizeof(crash_scenarios[0]))
+
+
+static const struct {
+    const char  *name;
+    int        (*work)(sluice_dir_t *dir, crash_truth_t *truth);
+} crash_workloads[] = {
+    { "file", crash_file_work },
+    { "slot", crash_slot_work },
+    { "reclaim", crash_reclaim_work },
+    { "lane", crash_lane_work },
+    { "limit", crash_limit_work },
+    { "member", crash_member_work },
+    { "take", crash_take_work }
+};
+
+
+static int
+crash_child(const char *workload, const char *path)
+{
+    unsigned      i;
+    sluice_dir_t  dir;
+
+    util_check(sluice_dir_open(&dir, path, geteuid(), getegid(), false,
+                               &crash_error) == SLUICE_OK);
+
+    for (i = 0; i < sizeof(crash_workloads) / sizeof(crash_workloads[0]); i++)
+    {
+        if (strcmp(crash_workloads[i].name, workload) == 0) {
+            return crash_workloads[i].work(&dir, crash_truth(&dir));
+        }
+    }
+
+    return 2;
+}
+
+
+static void
+crash_one(const crash_scenario_t *s, unsigned n)
+{
+    bool     ok;
+    char     what[128];
+    crash_t  c;
+
+    memset(&c, 0, sizeof(c));
+    c.name = s->name;
+    c.n = n;
+
+    if (!util_dir_make(&c.d)) {
+        perror("directory");
+        exit(2);
+    }
+
+    c.truth = crash_truth(&c.d.dir);
+    crash_why[0] = '\0';
+    crash_error.text[0] = '\0';
+
+    ok = (s->before == NULL || s->before(&c))
+         && crash_run(&c, s->workload, true)
+         && s->check(&c);
+
+    snprintf(what, sizeof(what), "%s, time %u, in %s%s", s->name, n,
+             s->workload,
+             s->before == crash_slot_dead ? " after a death"
+             : s->check == crash_limit_freed_check ? ", then other keys" : "");
+
+    crash_result(ok, what);
+
+    munmap(c.truth, sizeof(crash_truth_t));
+    util_dir_remove(&c.d);
+}
+
+
+int
+main(int argc, char **argv)
+{
+    char         what[128];
+    unsigned     i, k, n, found;
+    const char  *name;
+
+    sluice_guard_init();
+
+    if (argc == 3) {
+        return crash_child(argv[1], argv[2]);
+    }
+
+    crash_self = realpath("/proc/self/exe", NULL);
+
+    if (crash_self == NULL) {
+        perror("/proc/self/exe");
+        return 2;
+    }
+
+    for (i = 0; (name = sluice_fault_name(i)) != NULL; i++) {
+
+        if (strncmp(name, "drain.", 6) == 0) {
+            printf("ok %u - %s # SKIP the sidecar's own test kills there\n",
+                   ++crash_tests, name);
+            continue;
+        }
+
+        found = 0;
+
+        for (k = 0; k < CRASH_SCENARIOS; k++) {
+            if (strcmp(crash_scenarios[k].name, name) != 0) {
+                continue;
+            }
+
+            found++;
+
+            for (n = 1; n < 3; n++) {
+                crash_one(&crash_scenarios[k], n);
+            }
+
+            crash_one(&crash_scenarios[k], crash_scenarios[k].later);
+        }
+
+        if (found == 0) {
+            snprintf(what, sizeof(what), "%s has a scenario", name);
+            snprintf(crash_why, sizeof(crash_why), "write one");
+            crash_result(false, what);
+        }
+    }
+
+    printf("1..%u\n", crash_tests);
+
+    if (crash_failed != 0) {
+        printf("# %u of %u failed\n", crash_failed, crash_tests);
+    }
+
+    free(crash_self);
+
+    return crash_failed != 0;
+}

@@ -1,0 +1,113 @@
+# Why it exists: mistakes in sluice_limit_zone must end the start with a line
+# that an operator understands.
+
+use Test::Nginx::Socket;
+require './t/lib/Sluice/Test.pm';
+
+plan tests => 24;
+
+add_block_preprocessor(sub {
+    my ($block) = @_;
+
+    $block->set_value('config', '');
+    $block->set_value('must_die', 1);
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: too small
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:4095 window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "zone=rpm:4095" is too small: it must have 4k to 32g in /
+
+
+
+=== TEST 2: too large
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:33g window=1m;
+--- error_log eval
+qr/\[emerg\] .*(?:invalid zone size "zone=rpm:33g"|zone "zone=rpm:33g" is too large: it must have 4k to 32g) in /
+
+
+
+=== TEST 3: no size
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm window=1m;
+--- error_log eval
+qr/\[emerg\] .*invalid zone size "zone=rpm" in /
+
+
+
+=== TEST 4: not a size
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:1mm window=1m;
+--- error_log eval
+qr/\[emerg\] .*invalid zone size "zone=rpm:1mm" in /
+
+
+
+=== TEST 5: a name that no file may have
+--- http_config
+    sluice_limit_zone $remote_addr zone=../rpm:1m window=1m;
+--- error_log eval
+qr{\[emerg\] .*invalid zone "\.\./rpm": it must have 1 to 47 letters, digits, "_" or "-" in }
+
+
+
+=== TEST 6: no name
+--- http_config
+    sluice_limit_zone $remote_addr zone=:1m window=1m;
+--- error_log eval
+qr/\[emerg\] .*invalid zone "": it must have 1 to 47 letters, digits, "_" or "-" in /
+
+
+
+=== TEST 7: no zone
+--- http_config
+    sluice_limit_zone $remote_addr window=1m window=1m;
+--- error_log eval
+qr/\[emerg\] .*"sluice_limit_zone" must have "zone" parameter in /
+
+
+
+=== TEST 8: no window
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:1m zone=rpm:1m;
+--- error_log eval
+qr/\[emerg\] .*"sluice_limit_zone" must have "window" parameter in /
+
+
+
+=== TEST 9: a window that is too short
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:1m window=999ms;
+--- error_log eval
+qr/\[emerg\] .*invalid window "window=999ms": it must have 1s to 31d in /
+
+
+
+=== TEST 10: a window that is too long
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:1m window=32d;
+--- error_log eval
+qr/\[emerg\] .*invalid window "window=32d": it must have 1s to 31d in /
+
+
+
+=== TEST 11: two zones of one name
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:1m window=1m;
+    sluice_limit_zone $http_a zone=rpm:2m window=1m;
+--- error_log eval
+qr/\[emerg\] .*duplicate zone "rpm": it is in .*nginx\.conf:\d+ in /
+
+
+
+=== TEST 12: an unknown parameter
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:1m rate=1m;
+--- error_log eval
+qr/\[emerg\] .*invalid parameter "rate=1m" in /

@@ -1,0 +1,417 @@
+
+/*
+ * Which table a zone uses: the same geometry shares one, another one makes
+ * the next and counts the former as a second limit until that is over.
+ */
+
+#include "limit.h"
+#include "clock.h"
+#include "util.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+
+#define TEST_WINDOW  60000u
+
+
+static sluice_error_t  test_error;
+
+
+static sluice_status_t
+test_open(util_dir_t *d, unsigned buckets, uint32_t window, uint32_t scale,
+    sluice_limit_t *limit, sluice_limit_t *former)
+{
+    sluice_limit_conf_t  conf;
+
+    conf.size = buckets * sizeof(sluice_limit_bucket_t);
+    conf.window = window;
+    conf.scale = scale;
+
+    return sluice_limit_open(&d->dir, "rpm", &conf, limit, former,
+                             &test_error);
+}
+
+
+static void
+test_close(util_dir_t *d, sluice_limit_t *limit)
+{
+    sluice_limit_close(&d->dir, limit);
+    assert_int_equal(limit->file.fd, -1);
+}
+
+
+/* the one charge that a user of both tables makes: all or none */
+
+static bool
+test_charge(sluice_limit_t *limit, sluice_limit_t *former, uint32_t max)
+{
+    uint64_t               now;
+    sluice_limit_state_t   s;
+
+    now = sluice_clock_ms();
+
+    if (sluice_limit_charge(limit, sluice_limit_hash(limit, "k", 1), now, max,
+                            1, &s) != SLUICE_LIMIT_PASSED)
+    {
+        return false;
+    }
+
+    if (sluice_limit_former_counts(limit, former)
+        && sluice_limit_charge(former, sluice_limit_hash(former, "k", 1), now,
+                               max, 1, &s) != SLUICE_LIMIT_PASSED)
+    {
+        sluice_limit_refund(limit, sluice_limit_hash(limit, "k", 1), s.index,
+                            1);
+        return false;
+    }
+
+    return true;
+}
+
+
+static void
+test_same(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   a, b, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &a, &former), SLUICE_OK);
+    assert_string_equal(a.file.name, "zone.rpm.1");
+    assert_int_equal(a.number, 1);
+    assert_null(former.buckets);
+    assert_false(sluice_limit_former_counts(&a, &former));
+    assert_true(test_charge(&a, &former, 2));
+
+    /* a reload, and a restart: the same table with what it holds */
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &b, &former), SLUICE_OK);
+    assert_string_equal(b.file.name, "zone.rpm.1");
+    assert_null(former.buckets);
+    assert_true(test_charge(&b, &former, 2));
+    assert_false(test_charge(&a, &former, 2));
+
+    test_close(d, &a);
+    test_close(d, &b);
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &a, &former), SLUICE_OK);
+    assert_false(test_charge(&a, &former, 2));
+    test_close(d, &a);
+}
+
+
+static void
+test_resized(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, again, former, none, third;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &none), SLUICE_OK);
+    assert_true(test_charge(&one, &none, 4));
+    assert_true(test_charge(&one, &none, 4));
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_string_equal(two.file.name, "zone.rpm.2");
+    assert_string_equal(former.file.name, "zone.rpm.1");
+    assert_true(sluice_limit_former_counts(&two, &former));
+    assert_true(sluice_limit_former_used(&former));
+
+    /* old and new workers together let no more than four through */
+
+    assert_true(test_charge(&two, &former, 4));
+    assert_true(test_charge(&one, &none, 4));
+    assert_false(test_charge(&two, &former, 4));
+    assert_false(test_charge(&one, &none, 4));
+
+    /* a reload with the new size finds both */
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &again, &third),
+                     SLUICE_OK);
+    assert_string_equal(again.file.name, "zone.rpm.2");
+    assert_string_equal(third.file.name, "zone.rpm.1");
+    test_close(d, &again);
+    test_close(d, &third);
+
+    /* a third size, and back to the first one: too many */
+
+    assert_int_equal(test_open(d, 256, TEST_WINDOW, 1, &again, &third),
+                     SLUICE_BUSY);
+    assert_non_null(strstr(test_error.text, "two tables"));
+    assert_int_equal(again.file.fd, -1);
+    assert_int_equal(third.file.fd, -1);
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &again, &third),
+                     SLUICE_BUSY);
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.", NULL), 2);
+
+    /* its last user has gone: it counts until it is ended */
+
+    test_close(d, &one);
+    assert_false(sluice_limit_former_used(&former));
+    assert_true(sluice_limit_former_counts(&two, &former));
+    assert_false(test_charge(&two, &former, 4));
+
+    sluice_limit_former_end(&d->dir, &two, &former);
+    assert_false(sluice_limit_former_counts(&two, &former));
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.1", NULL), 0);
+    sluice_limit_former_end(&d->dir, &two, &former);        /* twice is once */
+
+    /* alone, it has counted its own charge only: one, and the refunds */
+
+    assert_true(test_charge(&two, &former, 4));
+    test_close(d, &former);
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &again, &third),
+                     SLUICE_OK);
+    assert_string_equal(again.file.name, "zone.rpm.2");
+    assert_null(third.buckets);
+    test_close(d, &again);
+
+    /* now there is room for the third size */
+
+    assert_int_equal(test_open(d, 256, TEST_WINDOW, 1, &again, &third),
+                     SLUICE_OK);
+    assert_string_equal(again.file.name, "zone.rpm.3");
+    assert_string_equal(third.file.name, "zone.rpm.2");
+    test_close(d, &again);
+    test_close(d, &third);
+    test_close(d, &two);
+}
+
+
+/* stopped, resized, started: what was charged before still counts */
+
+static void
+test_restarted(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_true(test_charge(&one, &former, 2));
+    test_close(d, &one);
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_string_equal(two.file.name, "zone.rpm.2");
+    assert_string_equal(former.file.name, "zone.rpm.1");
+    assert_false(sluice_limit_former_used(&former));
+    assert_true(test_charge(&two, &former, 2));
+    assert_false(test_charge(&two, &former, 2));
+    test_close(d, &two);
+    test_close(d, &former);
+}
+
+
+/* the process that ended a table died before it unlinked it */
+
+static void
+test_half_ended(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    test_close(d, &one);
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    two.control->former_over = 1;
+    test_close(d, &former);
+    test_close(d, &two);
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_null(former.buckets);
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.1", NULL), 0);
+    test_close(d, &two);
+}
+
+
+/* another window or scale is another limit: no former one */
+
+static void
+test_other_limit(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_int_equal(test_open(d, 64, TEST_WINDOW * 2, 1, &two, &former),
+                     SLUICE_OK);
+    assert_string_equal(two.file.name, "zone.rpm.2");
+    assert_null(former.buckets);
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.", NULL), 2);
+    test_close(d, &one);
+    test_close(d, &two);
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW * 2, 10, &two, &former),
+                     SLUICE_OK);
+    assert_string_equal(two.file.name, "zone.rpm.3");
+    assert_null(former.buckets);
+
+    /* what nobody used any more went with it */
+
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.", NULL), 1);
+    test_close(d, &two);
+}
+
+
+static void
+test_stale(void **state)
+{
+    int              fd;
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_true(test_charge(&one, &former, 1));
+    test_close(d, &one);
+
+    d->dir.boot_id[0]++;                    /* as after a boot */
+
+    fd = (int) util_fds();
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_null(former.buckets);
+    assert_true(test_charge(&two, &former, 1));
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.", NULL), 1);
+    test_close(d, &two);
+    assert_int_equal(util_fds(), fd);
+}
+
+
+static void
+test_damaged(void **state)
+{
+    int              fd;
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, former;
+
+    fd = openat(d->dir.fd, "zone.rpm.1", O_RDWR|O_CREAT, 0600);
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_CORRUPT);
+    assert_non_null(strstr(test_error.text, "zone.rpm.1"));
+    assert_int_equal(one.file.fd, -1);
+    close(fd);
+}
+
+
+/* several masters at once come to the same table */
+
+typedef struct {
+    util_dir_t  *d;
+    unsigned     buckets;
+    int          go;
+} test_rival_t;
+
+
+static int
+test_rival(void *data)
+{
+    char             c;
+    test_rival_t    *rival = data;
+    sluice_limit_t   limit, former;
+
+    (void) read(rival->go, &c, 1);
+
+    util_check(test_open(rival->d, rival->buckets, TEST_WINDOW, 1, &limit,
+                         &former) == SLUICE_OK);
+    util_check(limit.number == 1);
+    util_check(former.buckets == NULL);
+
+    return 0;
+}
+
+
+static void
+test_rivals(void **state)
+{
+    int            go[2];
+    pid_t          pid[6];
+    unsigned       turn, i;
+    util_dir_t    *d = *state;
+    test_rival_t   rival;
+
+    for (turn = 0; turn < 20; turn++) {
+        assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+        rival.d = d;
+        rival.buckets = 64;
+        rival.go = go[0];
+
+        for (i = 0; i < 6; i++) {
+            pid[i] = util_fork(test_rival, &rival);
+        }
+
+        assert_int_equal(write(go[1], "123456", 6), 6);
+
+        for (i = 0; i < 6; i++) {
+            assert_int_equal(util_wait(pid[i]), 0);
+        }
+
+        close(go[0]);
+        close(go[1]);
+        assert_int_equal(util_dir_count(&d->dir, "zone.rpm.", NULL), 1);
+        assert_int_equal(util_dir_count(&d->dir, ".new.", NULL), 0);
+        assert_int_equal(unlinkat(d->dir.fd, "zone.rpm.1", 0), 0);
+    }
+}
+
+
+/* a worker that inherited the master's lock is a user of the table */
+
+static int
+test_worker(void *data)
+{
+    pause();
+    (void) data;
+    return 0;
+}
+
+
+static void
+test_forked(void **state)
+{
+    pid_t            pid;
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    pid = util_fork(test_worker, NULL);
+    test_close(d, &one);
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_true(sluice_limit_former_used(&former));
+
+    kill(pid, SIGKILL);
+    assert_int_equal(util_wait(pid), -1);
+    assert_false(sluice_limit_former_used(&former));
+
+    test_close(d, &two);
+    test_close(d, &former);
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        util_test(test_same),
+        util_test(test_resized),
+        util_test(test_restarted),
+        util_test(test_half_ended),
+        util_test(test_other_limit),
+        util_test(test_stale),
+        util_test(test_damaged),
+        util_test(test_rivals),
+        util_test(test_forked)
+    };
+
+    return cmocka_run_group_tests_name("limit_file", tests, NULL, NULL);
+}
