@@ -106,10 +106,16 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
             return ngx_http_sluice_refuse(r, slcf, SLUICE_OUTCOME_OPEN, 1000);
         }
 
-    } else if (ctx->entry != NULL
-               && ngx_http_sluice_client_get(r, slcf, ctx, &client) != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    } else if (ctx->entry != NULL && !ctx->client_set) {
+
+        if (ngx_http_sluice_client_get(r, slcf, ctx, &client) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        if (client.len != 0) {
+            (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_CLIENT,
+                                     client.data, client.len);
+        }
     }
 
     if (key != NGX_OK) {

@@ -312,11 +312,6 @@ ngx_http_sluice_client_get(ngx_http_request_t *r,
     if (ctx != NULL && client->len != 0) {
         ctx->client = *client;
         ctx->client_set = 1;
-
-        if (ctx->entry != NULL) {
-            (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_CLIENT,
-                                     client->data, client->len);
-        }
     }
 
     return NGX_OK;

@@ -15,6 +15,8 @@ add_block_preprocessor(sub {
         sluice_limit_zone $remote_addr zone=rpm:64k window=1h;
         sluice_key_pool p { key sk-1 id=a; key sk-2 id=b; }
         sluice_key_pool q { key sk-3 id=c; }
+        sluice_limit_zone $remote_addr zone=other:64k window=1h;
+        sluice_limit_zone $sluice_client zone=client:64k window=1h;
         sluice_client_secret 1234567890123456;
         server {
             listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
@@ -29,7 +31,7 @@ add_block_preprocessor(sub {
             }
             location / { return 200 "$http_authorization\n"; }
         }
-    ');
+    ' . ($block->http_config // ''));
     $block->set_value('config', '
         sluice_usage on;
         sluice_client $arg_c;
@@ -42,6 +44,7 @@ add_block_preprocessor(sub {
             proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/;
         }
         location @named {
+            rewrite ^ /named break;
             proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
         }
     ' . $block->config);
@@ -93,12 +96,13 @@ outcome=admitted status=500 uri=/t key=a tries=2 upstream=~^500@.*200@
         error_page 500 =203 @named;
         proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/fail;
     }
-    location @unused { return 404; }
 --- request
 GET /t?c=1
---- error_code: 500
---- response_body_like: 500 Internal Server Error
---- SKIP
+--- error_code: 203
+--- response_body
+sk-1
+--- x_records
+outcome=admitted status=203 uri=/t key=a tries=2
 
 
 
@@ -120,13 +124,13 @@ outcome=admitted status=200 uri=/t key=a tries=2 flags=-
 --- config
     location = /accel-named {
         proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
-        error_page 599 = @x;
     }
-    location @x { return 404; }
 --- request
 GET /accel-named?c=1
---- error_code: 500
---- SKIP
+--- response_body
+sk-1
+--- x_records
+outcome=admitted status=200 uri=/accel-named key=a tries=2
 
 
 
@@ -205,20 +209,41 @@ q c used=1 in_flight=0
 
 
 === TEST 10: from a location without anything to one with everything
---- config
-    location = /t {
-        sluice_usage off;
-        sluice_key off;
-        error_page 404 = /next;
-        root $TEST_NGINX_SERVER_ROOT/html/none;
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        location / {
+            root $TEST_NGINX_SERVER_ROOT/html/none;
+            try_files $uri @all;
+        }
+        location @all {
+            sluice_usage on;
+            sluice_client $arg_c;
+            sluice_limit zone=rpm limit=1;
+            sluice_key p;
+            proxy_set_header Authorization $sluice_key;
+            proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        }
     }
---- request
-GET /t?c=1
---- response_body
-sk-1
+--- config
+    location = /a {
+        sluice_usage off;
+        sluice_limit zone=other limit=9;
+        sluice_key off;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2/t;
+    }
+--- request eval
+["GET /a?c=1", "GET /a?c=1"]
+--- error_code eval
+[200, 429]
+--- response_body_like eval
+["sk-1", "rate"]
 --- x_records
-outcome=admitted status=200 uri=/t key=a
---- SKIP
+outcome=admitted status=200 uri=/t key=a client=~^[0-9a-f]{32}$
+outcome=limit status=429 uri=/t key=- client=~^[0-9a-f]{32}$
+--- x_zone
+rpm passed=1 refused=1
+other passed=2 refused=0
 
 
 
@@ -237,8 +262,9 @@ outcome=admitted status=200 uri=/t key=a
     }
 --- request
 GET /t?c=me
---- response_headers
-X-Client: 0f9b3c6a3f3b1b1b
+--- response_headers eval
+use Digest::SHA 'hmac_sha256_hex';
+'X-Client: ' . substr hmac_sha256_hex('me', '1234567890123456'), 0, 32
 --- response_body eval
 "\n"
 --- x_records
@@ -262,3 +288,81 @@ sk-1
 outcome=limit status=429 uri=/t zone=rpm tries=1
 --- x_zone
 rpm passed=0 refused=1
+
+
+
+=== TEST 13: what the first location does not ask for, the second does
+--- config
+    location = /recorded {
+        sluice_limit zone=other limit=9;
+        sluice_client off;
+        sluice_key off;
+        root $TEST_NGINX_SERVER_ROOT/html/none;
+        try_files $uri /next?$args;
+    }
+    location = /t {
+        sluice_usage off;
+        sluice_key off;
+        root $TEST_NGINX_SERVER_ROOT/html/none;
+        try_files $uri @recorded;
+    }
+    location @recorded {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /recorded?c=1", "GET /t?c=1"]
+--- response_body eval
+["sk-1\n", "sk-2\n"]
+--- x_records
+outcome=admitted status=200 uri=/recorded key=a tries=1 client=~^[0-9a-f]{32}$
+outcome=admitted status=200 uri=/t key=b tries=1 client=~^[0-9a-f]{32}$
+--- x_zone
+rpm passed=1 refused=0
+other passed=1 refused=0
+--- x_members
+p a used=1 in_flight=0
+p b used=1 in_flight=0
+q c used=0 in_flight=0
+--- x_counters
+admitted=2 recorded=2
+
+
+
+=== TEST 14: a limit behind try_files, in a server that records
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        sluice_usage on;
+        location / {
+            root $TEST_NGINX_SERVER_ROOT/html/none;
+            try_files $uri @api;
+        }
+        location @api {
+            sluice_client $arg_c;
+            sluice_limit zone=client limit=1;
+            root $TEST_NGINX_SERVER_ROOT/html;
+            try_files /index.html =404;
+        }
+    }
+--- config
+    location = /a {
+        sluice_usage off;
+        sluice_limit zone=other limit=9;
+        sluice_key off;
+        proxy_intercept_errors off;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2/t;
+    }
+--- request eval
+["GET /a?c=1", "GET /a?c=1", "GET /a?c=2"]
+--- error_code eval
+[200, 429, 200]
+--- x_records
+outcome=admitted status=200 uri=/t client=~^[0-9a-f]{32}$
+outcome=limit status=429 uri=/t client=~^[0-9a-f]{32}$ zone=client
+outcome=admitted status=200 uri=/t client=~^[0-9a-f]{32}$
+--- x_zone
+client passed=2 refused=1
+--- x_members
+p a used=0 in_flight=0
+p b used=0 in_flight=0
+q c used=0 in_flight=0

@@ -46,7 +46,9 @@ outcome=unadmitted status=402 flags=late uri=/t field.late=402 field.early=/t re
 
 === TEST 2: a body that is too large
 --- config
-    client_max_body_size 10;
+    location = /t {
+        client_max_body_size 10;
+    }
 --- request
 POST /t
 01234567890

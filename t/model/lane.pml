@@ -62,6 +62,7 @@ proctype owner()
 {
     byte s, e, n, known;
 
+again:
     do
     :: s < REQUESTS && n < NE ->
 
@@ -70,7 +71,7 @@ proctype owner()
 #ifndef NO_RESERVE
         known = tail;
         if
-        :: head - known + n + 1 > RING -> goto no_room
+        :: head - known + n + 1 > RING -> goto again
         :: else
         fi;
 #endif
@@ -122,10 +123,6 @@ proctype owner()
             n--
         fi;
         STEP
-
-    :: s < REQUESTS && n < NE ->        /* full: until something is read */
-no_room:
-        tail != known || n > 0 || over
 
     :: s == REQUESTS && n == 0 -> break
     od;
