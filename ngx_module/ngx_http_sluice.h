@@ -54,6 +54,7 @@ typedef struct {
     sluice_limit_t              limit;
     sluice_limit_t              former;
     uint64_t                    former_since;   /* ms, its last user seen    */
+    uint64_t                    bit;            /* among the zones           */
 
     unsigned                    defined:1;
     unsigned                    by_client:1;    /* key has $sluice_client    */
@@ -143,11 +144,11 @@ typedef struct {
     ngx_http_sluice_pool_t     *seen_pool;      /* where admission saw a     */
     ngx_http_sluice_key_t      *seen_key;       /* well key, and which       */
 
+    uint64_t                    charged;        /* zones, by their bits      */
     ngx_http_sluice_zone_t     *refused_by;
     ngx_str_t                   client;         /* memo of $sluice_client    */
 
     sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
-    unsigned                    charged:1;      /* to the limits             */
     unsigned                    taken:1;        /* key is in flight          */
     unsigned                    client_set:1;
 } ngx_http_sluice_ctx_t;

@@ -123,7 +123,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
                                        retry);
     }
 
-    if (slcf->limits != NULL && !ctx->charged) {
+    if (slcf->limits != NULL) {
         rc = ngx_http_sluice_limit_charge(r, slcf, ctx, &retry);
 
         if (rc == NGX_BUSY) {
@@ -135,8 +135,6 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
             return ngx_http_sluice_refused(r, slcf, ctx,
                                            SLUICE_OUTCOME_ERROR, 0);
         }
-
-        ctx->charged = 1;
     }
 
     if (ctx->outcome == SLUICE_OUTCOME_OPEN) {

@@ -136,7 +136,7 @@ ngx_http_sluice_key_choose(ngx_http_sluice_pool_t *pool)
 static ngx_http_sluice_key_t *
 ngx_http_sluice_key_take(ngx_http_request_t *r)
 {
-    ngx_http_sluice_ctx_t       *ctx;
+    ngx_http_sluice_ctx_t       *ctx, *parent;
     ngx_http_sluice_key_t       *key;
     ngx_http_sluice_loc_conf_t  *slcf;
 
@@ -147,6 +147,27 @@ ngx_http_sluice_key_take(ngx_http_request_t *r)
     }
 
     ctx = ngx_http_sluice_get_ctx(r);
+
+    /*
+     * A clone (a slice, an update of the cache) has run no phases of its own:
+     * what the admission of its parent has seen holds for it as well.
+     */
+
+    if (ctx == NULL && r != r->main) {
+        parent = ngx_http_sluice_get_ctx(r->parent);
+
+        if (parent == NULL || parent->seen_pool != slcf->pool) {
+            return NULL;
+        }
+
+        ctx = ngx_http_sluice_create_ctx(r);
+        if (ctx == NULL) {
+            return NULL;
+        }
+
+        ctx->seen_pool = parent->seen_pool;
+        ctx->seen_key = parent->seen_key;
+    }
 
     if (ctx != NULL && ctx->key != NULL && ctx->pool == slcf->pool) {
         return ctx->key;

@@ -9,6 +9,9 @@
 /* more on one request than anybody can explain */
 #define NGX_HTTP_SLUICE_LIMITS_MAX  16
 
+/* a bit each in a request's context */
+#define NGX_HTTP_SLUICE_ZONES_MAX   64
+
 
 /* one table to be charged; a zone has two while its size changes */
 typedef struct {
@@ -23,8 +26,8 @@ typedef struct {
 static ngx_int_t ngx_http_sluice_limit_max(ngx_http_request_t *r,
     ngx_http_sluice_limit_t *limit, uint32_t *max);
 static ngx_int_t ngx_http_sluice_limit_collect(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_charge_t *charges,
-    ngx_uint_t *n);
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_charge_t *charges, ngx_uint_t *n);
 static ngx_http_sluice_zone_t *ngx_http_sluice_zone(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
 static ngx_int_t ngx_http_sluice_limit_zone_variable(ngx_http_request_t *r,
@@ -66,7 +69,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     sluice_limit_result_t      result;
     ngx_http_sluice_charge_t  *c, charges[2 * NGX_HTTP_SLUICE_LIMITS_MAX];
 
-    rc = ngx_http_sluice_limit_collect(r, slcf, charges, &n);
+    rc = ngx_http_sluice_limit_collect(r, slcf, ctx, charges, &n);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -125,14 +128,18 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
         return NGX_BUSY;
     }
 
+    for (i = 0; i < n; i++) {
+        ctx->charged |= charges[i].zone->bit;
+    }
+
     return NGX_OK;
 }
 
 
 static ngx_int_t
 ngx_http_sluice_limit_collect(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_charge_t *charges,
-    ngx_uint_t *n)
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_charge_t *charges, ngx_uint_t *n)
 {
     uint32_t                  max;
     ngx_str_t                 key;
@@ -145,6 +152,12 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
 
     for (i = 0; i < slcf->limits->nelts; i++) {
         zone = limit[i].zone;
+
+        /* before a redirect */
+
+        if (ctx->charged & zone->bit) {
+            continue;
+        }
 
         if (ngx_http_complex_value(r, &zone->key, &key) != NGX_OK) {
             return NGX_ERROR;
@@ -254,6 +267,12 @@ ngx_http_sluice_zone(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
         }
     }
 
+    if (smcf->zones.nelts == NGX_HTTP_SLUICE_ZONES_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "more than %d zones",
+                           NGX_HTTP_SLUICE_ZONES_MAX);
+        return NULL;
+    }
+
     zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_sluice_zone_t));
     if (zone == NULL
         || ngx_http_sluice_copy_name(cf, &zone->name, name, "zone") != NGX_OK)
@@ -263,6 +282,7 @@ ngx_http_sluice_zone(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
 
     zone->limit.file.fd = -1;
     zone->former.file.fd = -1;
+    zone->bit = (uint64_t) 1 << smcf->zones.nelts;
 
     ngx_http_sluice_where(cf, &zone->where);
 

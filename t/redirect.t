@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 60;
+plan tests => 77;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -237,7 +237,7 @@ q c used=1 in_flight=0
 --- error_code eval
 [200, 429]
 --- response_body_like eval
-["sk-1", "rate"]
+["sk-1", "Rate limit"]
 --- x_records
 outcome=admitted status=200 uri=/t key=a client=~^[0-9a-f]{32}$
 outcome=limit status=429 uri=/t key=- client=~^[0-9a-f]{32}$

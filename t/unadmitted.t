@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 4;
+plan tests => 33;
 
 add_block_preprocessor(sub {
     my ($block) = @_;

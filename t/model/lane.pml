@@ -21,7 +21,7 @@
  */
 
 #ifndef REQUESTS
-#define REQUESTS 3
+#define REQUESTS 4
 #endif
 #ifndef NE
 #define NE 2
@@ -181,7 +181,7 @@ inline entries()
     :: e < NE ->
         d_step { s = sequence[e]; m = mark[e]; f = final_entry[e] };
         if
-        :: s != 0 && !(m != 0 && m - 1 < head) ->
+        :: s != 0 && !(m != 0 && m - 1 < seen) ->
             insert(s, (m != 0));
             assert(m == 0 || f);
             CRASH

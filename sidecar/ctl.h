@@ -1,0 +1,105 @@
+
+/*
+ * What the commands of sluicectl share: careful reading and two ways to
+ * print.  Files are opened to look: no lock, no map, nothing written; bytes
+ * are copied to private memory and checked there.
+ */
+
+#ifndef SLUICE_CTL_H
+#define SLUICE_CTL_H
+
+#include "file.h"
+
+#include <bson/bson.h>
+
+
+typedef enum {
+    SLUICE_CELL_TEXT,
+    SLUICE_CELL_NUMBER,
+    SLUICE_CELL_BYTES,          /* 8.0M                                      */
+    SLUICE_CELL_AGE,            /* seconds, as 3m20s                         */
+    SLUICE_CELL_PERCENT,
+    SLUICE_CELL_YES             /* yes or no                                 */
+} sluice_cell_t;
+
+
+/* a table's column is a member of its rows; what has none stands in JSON only */
+typedef struct {
+    const char     *key;
+    const char     *title;
+    int             width;
+    sluice_cell_t   cell;
+} sluice_column_t;
+
+
+typedef struct {
+    char  *file;
+    char  *reason;
+} sluice_skipped_t;
+
+
+typedef struct {
+    sluice_dir_t             dir;
+    bool                     json;
+    uint64_t                 now;           /* wall clock, microseconds      */
+
+    const sluice_column_t   *columns;       /* of the table under way        */
+    unsigned                 rows;
+    unsigned                 members;       /* printed in the JSON object    */
+
+    sluice_skipped_t        *skipped;
+    unsigned                 nskipped;
+} sluice_ctl_t;
+
+
+/* commands */
+void sluice_ctl_status(sluice_ctl_t *ctl);
+void sluice_ctl_requests(sluice_ctl_t *ctl);
+
+
+/* ctl_read.c */
+
+/* the names of files with that prefix, sorted; NULL-terminated, to be freed */
+char **sluice_ctl_list(sluice_ctl_t *ctl, const char *prefix);
+void sluice_ctl_list_free(char **names);
+
+/*
+ * Opens a file; one from before the last boot is fine, *stale tells.  false:
+ * it is noted as skipped, unless it has gone in the meantime.
+ */
+bool sluice_ctl_open(sluice_ctl_t *ctl, const char *name, uint32_t kind,
+    sluice_file_t *file, bool *stale);
+
+/* reads from a section; false: noted as skipped */
+bool sluice_ctl_read(sluice_ctl_t *ctl, const sluice_file_t *file,
+    unsigned section, uint64_t offset, void *to, size_t len);
+
+void sluice_ctl_skip(sluice_ctl_t *ctl, const char *file, const char *fmt,
+    ...) __attribute__((format(printf, 3, 4)));
+
+
+/* ctl_out.c */
+
+void sluice_ctl_begin(sluice_ctl_t *ctl);
+void sluice_ctl_end(sluice_ctl_t *ctl);
+
+/* rows of the same columns; the last column has the key NULL */
+void sluice_ctl_table(sluice_ctl_t *ctl, const char *name,
+    const sluice_column_t *columns);
+void sluice_ctl_row(sluice_ctl_t *ctl, const bson_t *row);
+void sluice_ctl_table_end(sluice_ctl_t *ctl);
+
+/* names and numbers; `text` explains a name in the table, may be NULL */
+void sluice_ctl_object(sluice_ctl_t *ctl, const char *name,
+    const bson_t *object, const char *(*text)(unsigned i));
+
+/* members of a row */
+void sluice_ctl_number(bson_t *row, const char *key, uint64_t value);
+void sluice_ctl_text(bson_t *row, const char *key, const char *text,
+    size_t size);
+
+/* "since" and "age_s" of a wall clock time in microseconds */
+void sluice_ctl_since(const sluice_ctl_t *ctl, bson_t *row, uint64_t time);
+
+
+#endif /* SLUICE_CTL_H */

@@ -1,0 +1,188 @@
+
+#define _GNU_SOURCE
+
+#include "ctl.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+
+typedef struct {
+    const char   *prefix;
+    char        **names;
+    size_t        n;
+    size_t        size;
+} sluice_ctl_names_t;
+
+
+static int
+sluice_ctl_visit(const char *name, void *data)
+{
+    sluice_ctl_names_t  *list = data;
+
+    size_t   size;
+    char   **names;
+
+    if (strncmp(name, list->prefix, strlen(list->prefix)) != 0) {
+        return 0;
+    }
+
+    if (list->n + 1 >= list->size) {
+        size = list->size ? list->size * 2 : 32;
+        names = realloc(list->names, size * sizeof(char *));
+
+        if (names == NULL) {
+            return -1;
+        }
+
+        list->names = names;
+        list->size = size;
+    }
+
+    list->names[list->n] = strdup(name);
+
+    if (list->names[list->n] == NULL) {
+        return -1;
+    }
+
+    list->names[++list->n] = NULL;
+
+    return 0;
+}
+
+
+static int
+sluice_ctl_compare(const void *one, const void *two)
+{
+    return strverscmp(*(char *const *) one, *(char *const *) two);
+}
+
+
+char **
+sluice_ctl_list(sluice_ctl_t *ctl, const char *prefix)
+{
+    sluice_error_t       error;
+    sluice_ctl_names_t   list;
+
+    memset(&list, 0, sizeof(sluice_ctl_names_t));
+    list.prefix = prefix;
+
+    if (sluice_dir_walk(&ctl->dir, sluice_ctl_visit, &list, &error)
+        != SLUICE_OK)
+    {
+        sluice_ctl_skip(ctl, ".", "%s", error.text);
+    }
+
+    if (list.n > 1) {
+        qsort(list.names, list.n, sizeof(char *), sluice_ctl_compare);
+    }
+
+    return list.names;
+}
+
+
+void
+sluice_ctl_list_free(char **names)
+{
+    char  **name;
+
+    for (name = names; name != NULL && *name != NULL; name++) {
+        free(*name);
+    }
+
+    free(names);
+}
+
+
+bool
+sluice_ctl_open(sluice_ctl_t *ctl, const char *name, uint32_t kind,
+    sluice_file_t *file, bool *stale)
+{
+    sluice_error_t   error;
+    sluice_status_t  status;
+
+    status = sluice_file_open(&ctl->dir, name, kind, SLUICE_OPEN_LOOK, file,
+                              &error);
+
+    *stale = (status == SLUICE_STALE);
+
+    if (status == SLUICE_OK || status == SLUICE_STALE) {
+        return true;
+    }
+
+    if (status != SLUICE_ABSENT) {
+        sluice_ctl_skip(ctl, name, "%s", error.text);
+    }
+
+    return false;
+}
+
+
+bool
+sluice_ctl_read(sluice_ctl_t *ctl, const sluice_file_t *file,
+    unsigned section, uint64_t offset, void *to, size_t len)
+{
+    size_t                    done;
+    ssize_t                   n;
+    const sluice_section_t   *s;
+
+    s = &file->header.section[section];
+
+    if (offset > s->size || len > s->size - offset) {
+        sluice_ctl_skip(ctl, file->name, "a section is too short");
+        return false;
+    }
+
+    for (done = 0; done < len; done += (size_t) n) {
+        n = pread(file->fd, (char *) to + done, len - done,
+                  (off_t) (s->offset + offset + done));
+
+        if (n == -1 && errno == EINTR) {
+            n = 0;
+
+        } else if (n <= 0) {
+            sluice_ctl_skip(ctl, file->name, "%s", n == 0 ? "it was truncated"
+                                                          : strerror(errno));
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* on the standard error at once, and in the JSON at its end */
+
+void
+sluice_ctl_skip(sluice_ctl_t *ctl, const char *file, const char *fmt, ...)
+{
+    char               text[512];
+    va_list            args;
+    sluice_skipped_t  *skipped;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+
+    fprintf(stderr, "skipped: %s: %s\n", file, text);
+
+    skipped = realloc(ctl->skipped,
+                      (ctl->nskipped + 1) * sizeof(sluice_skipped_t));
+    if (skipped == NULL) {
+        return;
+    }
+
+    ctl->skipped = skipped;
+    skipped += ctl->nskipped;
+
+    skipped->file = strdup(file);
+    skipped->reason = strdup(text);
+
+    if (skipped->file != NULL && skipped->reason != NULL) {
+        ctl->nskipped++;
+    }
+}
