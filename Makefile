@@ -28,6 +28,7 @@ LDFLAGS    ?= -Wl,-z,relro -Wl,-z,now
 PIE         = -fPIE
 MONGOC_CFLAGS  = $(shell pkg-config --cflags libmongoc-1.0)
 MONGOC_LIBS    = $(shell pkg-config --libs libmongoc-1.0)
+BSON_LIBS      = $(shell pkg-config --libs libbson-1.0)
 
 COMPILE     = $(CC) $(CSTD) $(HARDENING) $(PIE) $(CFLAGS) -Ishm -MMD -MP
 
@@ -37,7 +38,7 @@ SHM_OBJ     = $(patsubst shm/%.c,$(BUILD)/shm/%.o,$(wildcard shm/*.c))
 MODULE_SRC  = config $(wildcard ngx_module/*.[ch] shm/*.[ch])
 
 CTL_SRC     = $(wildcard sidecar/ctl*.c) sidecar/sluicectl.c
-COMMON_SRC  = sidecar/options.c
+COMMON_SRC  = $(addprefix sidecar/,document.c log.c options.c utf8.c)
 SLUICED_SRC = $(filter-out $(CTL_SRC), $(wildcard sidecar/*.c))
 SLUICED_OBJ = $(patsubst sidecar/%.c,$(BUILD)/sidecar/%.o,$(SLUICED_SRC))
 CTL_OBJ     = $(patsubst sidecar/%.c,$(BUILD)/sidecar/%.o,$(CTL_SRC) $(COMMON_SRC))
@@ -124,7 +125,7 @@ $(BUILD)/sluiced: $(SLUICED_OBJ) $(BUILD)/libsluice.a
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(MONGOC_LIBS) -lpthread -o $@
 
 $(BUILD)/sluicectl: $(CTL_OBJ) $(BUILD)/libsluice.a
-	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(MONGOC_LIBS) -o $@
+	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(BSON_LIBS) -o $@
 
 -include $(wildcard $(BUILD)/shm/*.d $(BUILD)/sidecar/*.d)
 
@@ -142,4 +143,4 @@ run: ready ## the main job on this machine, until Ctrl-C; ONCE=1: one round
 .PHONY: ready
 ready:
 	@t/lib/deps
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -s all

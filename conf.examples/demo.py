@@ -21,10 +21,15 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "t", "lib"))
 
+from bson import json_util                        # noqa: E402
+from bson.binary import UuidRepresentation        # noqa: E402
 from sluicetest import ports                      # noqa: E402
 from sluicetest.database import Database          # noqa: E402
 from sluicetest.nginx import Nginx                # noqa: E402
 from sluicetest.process import Failed, Process, wait_for    # noqa: E402
+
+JSON = json_util.RELAXED_JSON_OPTIONS.with_options(
+    uuid_representation=UuidRepresentation.STANDARD)
 
 CLIENTS = [("alice", "red", None, 5), ("bob", "blue", "pro", 4)]
 
@@ -170,7 +175,7 @@ def run(args, work, files):
             print("\n" + status["line"], flush=True)
 
             try:
-                while process.running():
+                while process.running:
                     time.sleep(0.5)
                 raise Failed("sluiced ended\n" + process.tail())
             except KeyboardInterrupt:
@@ -203,7 +208,7 @@ def show(port, database, files, sluicectl, process):
         return list(collection.find({"request_id": {"$in": list(wanted)}})
                     .sort([("time_us", 1)]))
 
-    wait_for(lambda: len(records()) >= len(wanted) or not process.running(),
+    wait_for(lambda: len(records()) >= len(wanted) or not process.running,
              15)
     found = records()
 
@@ -211,9 +216,7 @@ def show(port, database, files, sluicectl, process):
     show_records(found)
 
     if found:
-        from bson import json_util
-        print("\n" + json_util.dumps(
-            found[0], json_options=json_util.RELAXED_JSON_OPTIONS, indent=2))
+        print("\n" + json_util.dumps(found[0], json_options=JSON, indent=2))
 
     title("sluicectl status")
     subprocess.run([sluicectl, "--dir", files, "status"], check=False)

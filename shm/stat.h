@@ -24,7 +24,6 @@
     X(DROPPED,        "dropped",        "let through without a record")       \
     X(UNRECORDED,     "unrecorded",     "ended before admission, no room")    \
     X(CONTENDED,      "contended",      "refused, a slot was fought over")    \
-    X(EVICTED,        "evicted",        "live windows evicted from a zone")   \
     X(TRUNCATED,      "truncated",      "records with a value cut")           \
     X(RECLAIMED,      "reclaimed",      "slots of dead processes given back") \
     X(EMPTY_KEY,      "empty_key",      "limits passed over, empty key")      \

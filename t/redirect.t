@@ -317,7 +317,7 @@ rpm passed=0 refused=1
 outcome=admitted status=200 uri=/recorded key=a tries=1 client=~^[0-9a-f]{32}$
 outcome=admitted status=200 uri=/t key=b tries=1 client=~^[0-9a-f]{32}$
 --- x_zone
-rpm passed=1 refused=0
+rpm passed=2 refused=0
 other passed=1 refused=0
 --- x_members
 p a used=1 in_flight=0

@@ -202,17 +202,17 @@ q c used=0 in_flight=0
     }
     location = /wait {
         sluice_usage off;
-        limit_rate 30;
+        limit_rate 200;
         alias $TEST_NGINX_SERVER_ROOT/html/wait;
     }
 --- user_files eval
-[["wait", "x" x 60]]
+[["wait", "x" x 300]]
 --- request eval
 ["GET /t", "GET /wait", "GET /t", "GET /t"]
 --- response_headers eval
 ["X-Cache: MISS", "!X-Cache", "X-Cache: STALE", "X-Cache: HIT"]
 --- response_body eval
-["sk-1\n", "x" x 60, "sk-1\n", "sk-2\n"]
+["sk-1\n", "x" x 300, "sk-1\n", "sk-2\n"]
 --- error_code eval
 [200, 200, 200, 200]
 --- x_members

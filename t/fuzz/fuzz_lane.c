@@ -6,7 +6,8 @@
  *
  * The input is a list of changes, applied to a good file with records in it:
  * {section, offset, length, bytes}.  The header's CRC is made right again if
- * the input's first bit says so, records are sealed again if its second does.
+ * the input's first bit says so, records are sealed again if its second does,
+ * the file is truncated after it was opened if its third does.
  */
 
 #include "guard.h"
@@ -179,8 +180,10 @@ fuzz_apply(const uint8_t *data, size_t size)
 }
 
 
+/* cut: the file is truncated while it is mapped */
+
 static void
-fuzz_read(void)
+fuzz_read(bool cut)
 {
     uint8_t                 raw[256];
     uint32_t                i;
@@ -199,6 +202,10 @@ fuzz_read(void)
     }
 
     if (!sluice_lane_reader_own(&reader)) {
+        abort();
+    }
+
+    if (cut && ftruncate(fuzz_fd, 8192) == -1) {
         abort();
     }
 
@@ -225,9 +232,10 @@ fuzz_read(void)
 
         } else if (reader.damage.position != position
                    || reader.damage.len != reader.position - position
-                   || !sluice_lane_reader_raw(&reader, position, raw,
-                                              reader.damage.len < 256
-                                              ? reader.damage.len : 256))
+                   || sluice_lane_reader_raw(&reader, position, raw,
+                                             reader.damage.len < 256
+                                             ? reader.damage.len : 256)
+                      == cut)
         {
             abort();
         }
@@ -269,7 +277,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     }
 
-    fuzz_read();
+    fuzz_read((data[0] & 4) != 0);
 
     return 0;
 }

@@ -1,0 +1,101 @@
+"""`make bench`: what Sluice costs, as a table and as build/bench.json.
+
+Every figure is taken in this one run.  Speeds on a shared machine are noise:
+those with a goal are ratios within a round, or the least of several runs.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(ROOT, "t", "lib"), os.path.join(ROOT, "bench")]
+
+import gateway                                      # noqa: E402
+import sidecar                                      # noqa: E402
+
+# name: (unit, goal, whether less is better)
+GOALS = {
+    "http.cpu_full_vs_bare":          ("ratio", 1.12, True),
+    "http.cpu_all_vs_log":            ("ratio", 1.10, True),
+    "http.rps_full_vs_bare":          ("ratio", 0.93, False),
+    "http.cpu_unused_vs_bare":        ("ratio", 1.01, True),
+    "http.instructions_full_vs_bare": ("ratio", None, True),
+    "limit.hot_ns":                   ("ns", None, True),
+    "limit.1m_ns":                    ("ns", None, True),
+    "limit.2threads_ns":              ("ns", None, True),
+    "limit.hot_vs_cas":               ("ratio", None, True),
+    "limit.1m_vs_cas":                ("ratio", None, True),
+    "lane.push_ns":                   ("ns", 150, True),
+    "lane.push_allocated":            ("bytes", 0, True),
+    "drain.null_per_s":               ("records/s", 500000, False),
+    "insert.vs_bare_loop":            ("ratio", 0.9, False),
+    "sluiced.rss_mb":                 ("MB", 64, True),
+}
+
+
+def micro(build, n):
+    out = subprocess.run([os.path.join(build, "micro"), str(n)], check=True,
+                         capture_output=True, text=True).stdout
+
+    return {name: float(value)
+            for name, value in (line.split() for line in out.splitlines())}
+
+
+def rows(figures):
+    for name, (unit, goal, less) in GOALS.items():
+        if name not in figures:
+            continue
+        value = figures[name]
+        met = None if goal is None else (value <= goal if less
+                                         else value >= goal)
+        yield {"name": name, "value": round(value, 3), "unit": unit,
+               "goal": goal, "met": met}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"))
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    quick = args.quick
+
+    figures = micro(args.build, 500000 if quick else 4000000)
+    flavours, ratios = gateway.measure(args.build, 2 if quick else 9,
+                                       2 if quick else 4)
+    figures.update(ratios)
+
+    counts = gateway.instructions(args.build, 300 if quick else 2000)
+    figures["http.instructions_full_vs_bare"] = counts["full"] / counts["bare"]
+
+    figures.update(sidecar.measure(args.build, 300000 if quick else 2000000,
+                                   20000 if quick else 200000,
+                                   1 if quick else 5))
+
+    print("%-10s %9s %9s %9s %9s %9s %9s" % (
+        "gateway", "req/s", "cpu us", "+sluiced", "p50 us", "p99 us", "MB"))
+    for name, row in flavours.items():
+        print("%-10s %9.0f %9.2f %9.2f %9.0f %9.0f %9.1f" % (
+            name, row["rps"], row["cpu_us"], row["all_us"], row["p50_us"],
+            row["p99_us"], row["mb"]))
+    print("instructions a request: %.0f bare, %.0f full\n"
+          % (counts["bare"], counts["full"]))
+
+    result = list(rows(figures))
+    print("%-32s %12s %-10s %8s" % ("figure", "value", "unit", "goal"))
+    for row in result:
+        goal = "" if row["goal"] is None else "%s%g" % (
+            "<= " if GOALS[row["name"]][2] else ">= ", row["goal"])
+        print("%-32s %12.2f %-10s %8s %s" % (
+            row["name"], row["value"], row["unit"], goal,
+            {None: "", True: "met", False: "NOT MET"}[row["met"]]))
+
+    with open(os.path.join(args.build, "bench.json"), "w") as file:
+        json.dump(result, file, indent=2)
+        file.write("\n")
+
+
+if __name__ == "__main__":
+    main()
