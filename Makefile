@@ -144,3 +144,23 @@ run: ready ## the main job on this machine, until Ctrl-C; ONCE=1: one round
 ready:
 	@t/lib/deps
 	@$(MAKE) --no-print-directory -s all
+
+
+BENCH_C     = $(CC) $(CSTD) $(CFLAGS) -Ishm -Isidecar -Ibench
+
+$(BUILD)/load: t/e2e/load.c | $(BUILD)
+	$(CC) $(CSTD) $(CFLAGS) $< -o $@
+
+$(BUILD)/micro: bench/micro.c $(BUILD)/libsluice.a
+	$(BENCH_C) $^ -lpthread -o $@
+
+$(BUILD)/producer: bench/producer.c $(BUILD)/libsluice.a bench/sample.h
+	$(BENCH_C) $(filter-out %.h,$^) -o $@
+
+$(BUILD)/insert_loop: bench/insert_loop.c $(BUILD)/sidecar/document.o        \
+                      $(BUILD)/sidecar/utf8.o $(BUILD)/libsluice.a bench/sample.h
+	$(BENCH_C) $(MONGOC_CFLAGS) $(filter-out %.h,$^) $(MONGOC_LIBS) -o $@
+
+.PHONY: bench
+bench: ready $(addprefix $(BUILD)/,load micro producer insert_loop) ## figures, and build/bench.json; QUICK=1: in under 50 s
+	@$(PYTHON) bench/run.py --build $(BUILD) $(if $(QUICK),--quick)

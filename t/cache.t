@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 15;
+plan tests => 11;
 
 run_tests();
 
@@ -27,7 +27,7 @@ __DATA__
         sluice_key p;
         proxy_cache c;
         proxy_cache_valid 1h;
-        add_header X-Cache "$upstream_cache_status $sluice_key_id";
+        add_header X-Cache "$upstream_cache_status|$sluice_key_id";
         proxy_set_header Authorization $sluice_key;
         proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
     }
@@ -36,7 +36,7 @@ __DATA__
 --- error_code eval
 [200, 200, 200, 429]
 --- response_headers eval
-["X-Cache: MISS a", "X-Cache: HIT ", "X-Cache: HIT ", "!X-Cache"]
+["X-Cache: MISS|a", "X-Cache: HIT|", "X-Cache: HIT|", "!X-Cache"]
 --- x_records
 outcome=admitted status=200 key=a pool=p tries=1
 outcome=admitted status=200 key=- pool=- tries=0
