@@ -164,3 +164,95 @@ $(BUILD)/insert_loop: bench/insert_loop.c $(BUILD)/sidecar/document.o        \
 .PHONY: bench
 bench: ready $(addprefix $(BUILD)/,load micro producer insert_loop) ## figures, and build/bench.json; QUICK=1: in under 50 s
 	@$(PYTHON) bench/run.py --build $(BUILD) $(if $(QUICK),--quick)
+
+
+# tests: a flavour is the same rules with another BUILD and other CFLAGS
+
+PROVE       = prove --merge --timer
+NGINX_ENV   = TEST_NGINX_RANDOMIZE=1
+UNIT        = $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/test_*.c))
+STRESS      = $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/stress_*.c))
+TEST_C      = $(CC) $(CSTD) -D_GNU_SOURCE $(CFLAGS) -Ishm -It/unit
+
+ASAN        = -O1 -g -fsanitize=address,undefined                              \
+              -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+TSAN        = -O1 -g -fsanitize=thread
+
+.PHONY: test
+test: ready ## every test; on a fresh machine as well
+	@$(MAKE) --no-print-directory lint unit stress crash nginx-test e2e
+	@$(MAKE) --no-print-directory asan tsan
+
+.PHONY: lint
+lint: ## who includes whom, form, cppcheck
+	@t/lib/lint
+
+$(BUILD)/unit/%: t/unit/%.c t/unit/util.c t/unit/util.h $(BUILD)/libsluice.a
+	@mkdir -p $(@D)
+	$(TEST_C) $(filter-out %.h,$^) -lcmocka -lpthread -o $@
+
+.PHONY: unit
+unit: $(UNIT) ## the shared-memory library, piece by piece (cmocka)
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e '' $(UNIT)
+
+.PHONY: stress
+stress: $(STRESS) ## its concurrent structures, threads and processes
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e '' $(STRESS)
+
+# every file of shm/ again: fault points are in none of the other builds
+
+$(BUILD)/crash: t/crash/crash.c t/unit/util.c $(wildcard shm/*.[ch])
+	@mkdir -p $(@D)
+	$(TEST_C) -DSLUICE_FAULTS $(filter-out %.h,$^) -lcmocka -lpthread -o $@
+
+.PHONY: crash
+crash: $(BUILD)/crash ## kill -9 at every fault point of shm/
+	@$(PROVE) -e '' $(BUILD)/crash
+
+.PHONY: nginx-test
+nginx-test: $(MODULE) ## t/*.t: the module in nginx
+	@$(NGINX_ENV) TEST_NGINX_LOAD_MODULES=$(abspath $(MODULE))                \
+	    $(PROVE) -j2 -It/lib t/*.t
+
+.PHONY: e2e
+e2e: all $(BUILD)/load ## all of it with a database, killed again and again
+	@SLUICE_BUILD=$(abspath $(BUILD)) $(PROVE) -e '$(PYTHON)' t/e2e/*.py
+
+.PHONY: model
+model: ## the lock-free algorithms, every interleaving (spin)
+	@t/model/run $(BUILD)/model
+
+
+## sanitizers
+
+ASAN_NGINX  = $(BUILD)/asan/nginx/objs/nginx
+NGX_TREE    = $(or $(NGX_SRC),$(shell t/lib/nginx-source))
+
+# nginx's own noise: memcpy() of nothing, and its unaligned loads
+
+.PHONY: asan
+asan: ## unit tests and t/*.t under ASan and UBSan, nginx from source
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS="$(ASAN)"         \
+	    HARDENING= LDFLAGS= unit crash
+	@t/lib/build-nginx $(BUILD)/asan/nginx $(NGX_TREE)                         \
+	    --cc-opt "$(ASAN) -fno-sanitize=nonnull-attribute                      \
+	              -DNGX_DEBUG_PALLOC=1 -DNGX_HAVE_NONALIGNED=0"                \
+	    --ld-opt "-fsanitize=address,undefined" -- --add-module=$(CURDIR)
+	@$(NGINX_ENV) TEST_NGINX_BINARY=$(abspath $(ASAN_NGINX))                   \
+	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1           \
+	    $(PROVE) -j2 -It/lib t/*.t
+
+.PHONY: tsan
+tsan: ## the stress of threads under TSan
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan CFLAGS="$(TSAN)"         \
+	    HARDENING= LDFLAGS= stress
+
+.PHONY: install
+install: all ## into DESTDIR and PREFIX
+	install -D -m 644 $(MODULE) $(DESTDIR)$(PREFIX)/lib/nginx/modules/ngx_http_sluice_module.so
+	install -D -m 755 $(BUILD)/sluiced $(DESTDIR)$(PREFIX)/sbin/sluiced
+	install -D -m 755 $(BUILD)/sluicectl $(DESTDIR)$(PREFIX)/bin/sluicectl
+
+.PHONY: clean
+clean: ## removes build/
+	rm -rf $(BUILD)

@@ -9,6 +9,9 @@
 #define SLUICE_FIELDS_PREFIX  "fields."
 #define SLUICE_FIELD_ROOM     SLUICE_UTF8_ROOM(SLUICE_FIELD_NAME_MAX)
 
+/* the last ms of the year 9999: ISO 8601, and so JSON, goes no further */
+#define SLUICE_TIME_MAX       253402300799999ull
+
 
 typedef struct {
     sluice_item_t  item;                    /* data: the value alone         */
@@ -190,7 +193,10 @@ static void
 sluice_document_head(bson_t *document, const sluice_record_t *record,
     const uint8_t uuid[16], const char *node)
 {
-    bson_t  id;
+    bson_t    id;
+    uint64_t  ms;
+
+    ms = record->time / 1000;
 
     BSON_APPEND_DOCUMENT_BEGIN(document, "_id", &id);
     BSON_APPEND_BINARY(&id, "lane", BSON_SUBTYPE_UUID, uuid, 16);
@@ -198,7 +204,9 @@ sluice_document_head(bson_t *document, const sluice_record_t *record,
     bson_append_document_end(document, &id);
 
     BSON_APPEND_INT32(document, "v", SLUICE_DOCUMENT_VERSION);
-    BSON_APPEND_DATE_TIME(document, "time", (int64_t) (record->time / 1000));
+    BSON_APPEND_DATE_TIME(document, "time",
+                          (int64_t) (ms < SLUICE_TIME_MAX ? ms
+                                                          : SLUICE_TIME_MAX));
     sluice_document_long(document, "time_us", record->time);
 
     if (node[0] != '\0') {

@@ -337,7 +337,7 @@ sluice_drain_entries(sluice_drain_t *drain, sluice_inlet_t *inlet)
 
         default: /* SLUICE_READ_DAMAGED */
             if (reader->damage.len == 0) {
-                sluice_inlet_break(inlet, "a lane is truncated");
+                sluice_inlet_break(inlet, NULL);
                 return true;
             }
 
@@ -376,7 +376,7 @@ sluice_drain_damaged_ring(sluice_drain_t *drain, sluice_inlet_t *inlet)
                                    reader->damage.len))
     {
         free(bytes);
-        sluice_inlet_break(inlet, "a lane is truncated");
+        sluice_inlet_break(inlet, NULL);
         return false;
     }
 

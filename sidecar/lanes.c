@@ -302,7 +302,14 @@ sluice_inlet_break(sluice_inlet_t *inlet, const char *reason)
 {
     if (inlet->state != SLUICE_INLET_BROKEN) {
         inlet->state = SLUICE_INLET_BROKEN;
-        sluice_log(SLUICE_LOG_ERROR, "skipped: %s", reason);
+
+        if (reason != NULL) {
+            sluice_log(SLUICE_LOG_ERROR, "skipped: %s", reason);
+
+        } else {
+            sluice_log(SLUICE_LOG_ERROR, "skipped: \"%s\" was truncated",
+                       inlet->name);
+        }
     }
 }
 
@@ -383,7 +390,7 @@ sluice_inlet_acknowledged(sluice_inlet_t *inlet, uint64_t batch)
     }
 
     if (!sluice_lane_reader_advance(&inlet->reader, inlet->acked)) {
-        sluice_inlet_break(inlet, "a lane was truncated");
+        sluice_inlet_break(inlet, NULL);
         return;
     }
 
@@ -391,7 +398,7 @@ sluice_inlet_acknowledged(sluice_inlet_t *inlet, uint64_t batch)
 
     while (inlet->forgotten < entries) {
         if (!sluice_lane_reader_forget(&inlet->reader, inlet->forgotten)) {
-            sluice_inlet_break(inlet, "a lane was truncated");
+            sluice_inlet_break(inlet, NULL);
             return;
         }
 
@@ -425,7 +432,7 @@ sluice_inlet_remove(sluice_lanes_t *lanes, sluice_inlet_t *inlet)
 
     while (inlet->forgotten < inlet->reader.nentries) {
         if (!sluice_lane_reader_forget(&inlet->reader, inlet->forgotten++)) {
-            sluice_inlet_break(inlet, "a lane was truncated");
+            sluice_inlet_break(inlet, NULL);
             return false;
         }
     }

@@ -89,7 +89,7 @@ void sluice_lanes_scan(sluice_lanes_t *lanes);
 /* notes up to where a lane with an owner is to be drained before an end */
 void sluice_lanes_mark_last(sluice_lanes_t *lanes);
 
-/* reports, once, that the lane is left as it is */
+/* reports, once, that the lane is left as it is; NULL: it was truncated */
 void sluice_inlet_break(sluice_inlet_t *inlet, const char *reason);
 
 /*

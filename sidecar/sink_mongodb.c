@@ -25,7 +25,7 @@
 
 
 #define SLUICE_DATABASE   "sluice"
-#define SLUICE_SELECTION  5000          /* ms, unless the URI has another    */
+#define SLUICE_SELECTION  3000          /* ms, unless the URI has another    */
 #define SLUICE_DUPLICATE  11000
 #define SLUICE_REPEAT     60000         /* ms between lines about indexes    */
 
@@ -281,13 +281,12 @@ static void
 sluice_mongodb_logged(mongoc_log_level_t level, const char *domain,
     const char *message, void *data)
 {
+    (void) level;
     (void) data;
 
     /* what matters comes back as an error; this is for who looks for more */
 
-    sluice_log(level <= MONGOC_LOG_LEVEL_WARNING ? SLUICE_LOG_INFO
-                                                 : SLUICE_LOG_DEBUG,
-               "libmongoc, %s: %s", domain, message);
+    sluice_log(SLUICE_LOG_DEBUG, "libmongoc, %s: %s", domain, message);
 }
 
 
@@ -1077,8 +1076,13 @@ static sluice_sink_answer_t
 sluice_mongodb_failure(const char *what, const bson_t *reply,
     const bson_error_t *be, sluice_error_t *error)
 {
-    sluice_error(error, SLUICE_FAILED, "%s: %s (%u)", what, be->message,
-                 be->code);
+    if (be->domain == MONGOC_ERROR_SERVER) {
+        sluice_error(error, SLUICE_FAILED, "%s: %s (%u)", what, be->message,
+                     be->code);
+
+    } else {            /* the driver's own codes mean nothing to anybody */
+        sluice_error(error, SLUICE_FAILED, "%s: %s", what, be->message);
+    }
 
     if (reply != NULL
         && (mongoc_error_has_label(reply, "RetryableWriteError")

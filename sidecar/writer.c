@@ -399,12 +399,11 @@ sluice_writer_tell(sluice_writers_t *writers, sluice_sink_answer_t answer,
 
     sluice_log(answer == SLUICE_SINK_FAILED ? SLUICE_LOG_ERROR
                                             : SLUICE_LOG_WARN,
-               "%s %s: %s; %llu records wait, and %llu bytes in the lanes, "
-               "next try in %llu.%llus", writers->sink->name,
+               "%s %s: %s; %llu records wait, with them %llu bytes in the "
+               "lanes; next try in %llums", writers->sink->name,
                answer == SLUICE_SINK_FAILED ? "refuses" : "is away",
                error->text, (unsigned long long) records,
-               (unsigned long long) lag, (unsigned long long) delay / 1000,
-               (unsigned long long) delay % 1000 / 100);
+               (unsigned long long) lag, (unsigned long long) delay);
 }
 
 
