@@ -85,8 +85,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     key = NGX_OK;
 
     if (slcf->pool != NULL && slcf->pool != ctx->seen_pool) {
-        key = (ngx_http_sluice_process.slot != SLUICE_SLOTS)
-              ? ngx_http_sluice_key_look(ctx, slcf->pool, &retry) : NGX_BUSY;
+        key = ngx_http_sluice_key_look(ctx, slcf->pool, &retry);
     }
 
     /* before the refusal for a key: that one is recorded, too */

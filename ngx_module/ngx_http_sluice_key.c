@@ -78,6 +78,13 @@ ngx_http_sluice_key_look(ngx_http_sluice_ctx_t *ctx,
     ngx_uint_t              i;
     ngx_http_sluice_key_t  *key;
 
+    /* without a slot a key could not be taken */
+
+    if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
+        *retry = 0;
+        return NGX_BUSY;
+    }
+
     key = pool->keys.elts;
     now = 0;
     first = UINT64_MAX;

@@ -17,10 +17,21 @@
 typedef unsigned __int128  sluice_u128_t;
 
 
+/* TSan sees no load in assembly; gcc and clang tell of it differently */
+
+#if defined(__SANITIZE_THREAD__)
+#define SLUICE_TSAN  1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SLUICE_TSAN  1
+#endif
+#endif
+
+
 static inline sluice_u128_t
 sluice_load16(sluice_u128_t *p)
 {
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && !defined(SLUICE_TSAN)
 
     typedef long long  vector_t __attribute__((vector_size(16)));
 

@@ -23,7 +23,7 @@ typedef enum {
 } sluice_cell_t;
 
 
-/* a table's column is a member of its rows; what has none stands in JSON only */
+/* a column is a member of the rows; what has none stands in JSON only */
 typedef struct {
     const char     *key;
     const char     *title;

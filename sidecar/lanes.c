@@ -194,7 +194,7 @@ sluice_lanes_add(sluice_lanes_t *lanes, const char *name)
 }
 
 
-/* told once when it fails first; tried again in case it is a matter of rights */
+/* told when it fails first; tried again in case it is a matter of rights */
 
 static void
 sluice_inlet_open(sluice_lanes_t *lanes, sluice_inlet_t *inlet)

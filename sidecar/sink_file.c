@@ -78,9 +78,9 @@ typedef struct {
     int                   lock;             /* PATH.lock                     */
 
     uint64_t              end;              /* of the last whole batch       */
-    sluice_lines_state_t   state;            /* as stored                     */
+    sluice_lines_state_t  state;            /* as stored                     */
 
-    sluice_lines_id_t     *ids;              /* sorted: written already       */
+    sluice_lines_id_t    *ids;              /* sorted: written already       */
     size_t                nids;
     size_t                ids_size;
 
@@ -634,17 +634,30 @@ sluice_lines_scan(sluice_sink_file_t *file, uint64_t *end,
 }
 
 
-/* false: no memory */
+/* the _id comes first in each line; false: no memory */
 
 static bool
 sluice_lines_scan_line(sluice_sink_file_t *file, const char *line, size_t len)
 {
-    size_t             size;
-    bson_t             document;
-    bson_error_t       ignored;
+    char                head[256];
+    size_t              size;
+    bson_t              document;
+    const char         *p, *end;
+    bson_error_t        ignored;
     sluice_lines_id_t   id, *ids;
 
-    if (!bson_init_from_json(&document, line, (ssize_t) len, &ignored)) {
+    p = memmem(line, len, "\"seq\"", 5);
+    end = (p != NULL) ? memchr(p, '}', len - (size_t) (p - line)) : NULL;
+
+    if (end == NULL || end - line > 200) {
+        return true;
+    }
+
+    size = (size_t) (end + 1 - line);
+    memcpy(head, line, size);
+    head[size] = '}';
+
+    if (!bson_init_from_json(&document, head, (ssize_t) size + 1, &ignored)) {
         return true;
     }
 

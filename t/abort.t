@@ -51,7 +51,7 @@ GET /index.html
 --- abort
 --- ignore_response
 --- x_records
-outcome=admitted status=499 flags=closed key=a tries=1 bytes_out=0 first_byte=- request_time=~^[12][0-9]{5}$
+outcome=admitted status=499 flags=closed key=a tries=1 bytes_out=0 first_byte=- request_time=~^[1-9][0-9]{5}$
 --- x_members
 p a used=1 in_flight=0
 

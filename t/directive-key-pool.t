@@ -161,7 +161,7 @@ qr/\[emerg\] .*unknown directive "keys" in a key pool in /
 
 === TEST 17: too many keys
 --- http_config eval
-"sluice_key_pool p {" . join('', map { "key sk-secret$_ id=k$_;\n" } 1 .. 257)
+"sluice_key_pool p {" . CORE::join('', map { "key sk-secret$_ id=k$_;\n" } 1 .. 257)
 . "}"
 --- error_log eval
 qr/\[emerg\] .*key pool "p" has more than 256 keys in /

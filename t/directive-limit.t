@@ -97,9 +97,9 @@ qr/\[emerg\] .*invalid parameter "burst=1" in /
 
 === TEST 10: seventeen on one location
 --- http_config eval
-join '', map { "sluice_limit_zone \$remote_addr zone=z$_:4k window=1h;\n" }
+CORE::join '', map { "sluice_limit_zone \$remote_addr zone=z$_:4k window=1h;\n" }
              1 .. 17
 --- config eval
-join '', map { "sluice_limit zone=z$_ limit=1;\n" } 1 .. 17
+CORE::join '', map { "sluice_limit zone=z$_ limit=1;\n" } 1 .. 17
 --- error_log eval
 qr/\[emerg\] .*"sluice_limit" directive has too many limits on one location in /

@@ -2,20 +2,14 @@
 # in the table of the former size is not forgotten, and a third size at once
 # is refused rather than counted wrongly.
 
-use File::Temp ();
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-# Test::Nginx empties the server's root between blocks, so not there
-
-$Sluice::Test::Dir = $ENV{TEST_NGINX_SLUICE_DIR}
-    = File::Temp::tempdir('sluice-XXXXXX', TMPDIR => 1, CLEANUP => 1)
-      . '/sluice';
-
+Sluice::Test::lasting_dir();
 use_hup();
 no_shuffle();
 
-plan tests => 21;
+plan tests => 26;
 
 our $config = '
     location = /t {
@@ -37,6 +31,7 @@ __DATA__
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone $arg_k zone=rpm:64k window=1h;
     sluice_limit_zone $remote_addr zone=short:64k window=1h;
+    sluice_limit_zone $remote_addr zone=second:64k window=1s;
 --- config eval: $::config
 --- request eval
 ["GET /t?k=1", "GET /t?k=1", "GET /short", "GET /short"]
@@ -50,6 +45,7 @@ __DATA__
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone $arg_k zone=rpm:256k window=1h;
     sluice_limit_zone $remote_addr zone=short:64k window=1m;
+    sluice_limit_zone $remote_addr zone=second:128k window=1s;
 --- config eval: $::config
 --- request eval
 ["GET /t?k=1", "GET /t?k=1", "GET /t?k=1", "GET /t?k=1",
@@ -61,6 +57,8 @@ __DATA__
 workers
 zone.rpm.1
 zone.rpm.2
+zone.second.1
+zone.second.2
 zone.short.1
 zone.short.2
 
@@ -71,6 +69,7 @@ zone.short.2
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone $arg_k zone=rpm:256k window=1h;
     sluice_limit_zone $remote_addr zone=short:64k window=1m;
+    sluice_limit_zone $remote_addr zone=second:128k window=1s;
 --- config eval: $::config
 --- request eval
 ["GET /t?k=1", "GET /t?k=2", "GET /t?k=3"]
@@ -84,8 +83,49 @@ zone.short.2
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone $arg_k zone=rpm:256k window=1h;
     sluice_limit_zone $remote_addr zone=short:64k window=1d;
+    sluice_limit_zone $remote_addr zone=second:128k window=1s;
 --- config eval: $::config
 --- request eval
 ["GET /short", "GET /short", "GET /t?k=1"]
 --- error_code eval
 [200, 429, 429]
+
+
+
+=== TEST 5: a third size while the first one still counts
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone $arg_k zone=rpm:512k window=1h;
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=100;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- reload_fails
+--- request eval
+["GET /t?k=1", "GET /t?k=3"]
+--- error_code eval
+[429, 200]
+--- x_log
+1: zone "rpm" has two tables of former sizes in use: wait until the workers of the earlier configurations are gone, and two windows more
+
+
+
+=== TEST 6: two windows after its last user a former table is gone
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone $arg_k zone=rpm:256k window=1h;
+    sluice_limit_zone $remote_addr zone=second:128k window=1s;
+--- config eval
+$::config =~ s/location = .short.*//sr
+--- request
+GET /t?k=1
+--- error_code: 429
+--- wait: 2.5
+--- x_files
+workers
+zone.rpm.1
+zone.rpm.2
+zone.second.2
+zone.short.2
+zone.short.3

@@ -46,7 +46,7 @@ __DATA__
         proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
     }
     location = /down {
-        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        proxy_pass http://127.0.0.1:1;
     }
 --- request eval
 ["GET /t", "GET /down", "GET /t"]

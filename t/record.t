@@ -108,7 +108,7 @@ GET /slow
 --- response_body eval
 "x" x 3000
 --- x_records
-status=200 request_time=~^([5-9][0-9]{5}|[12][0-9]{6})$ first_byte=~^[0-9]{1,5}$ bytes_out=~^3[12]
+status=200 request_time=~^([5-9][0-9]{5}|[1-9][0-9]{6})$ first_byte=~^[0-9]{1,5}$ bytes_out=~^3[12]
 
 
 

@@ -27,7 +27,7 @@ chmod 0755, $opened;
 $ENV{TEST_NGINX_CLOSED} = $closed;
 $ENV{TEST_NGINX_OPENED} = $opened;
 
-plan tests => 18;
+plan tests => 20;
 
 run_tests();
 
@@ -56,15 +56,20 @@ __DATA__
         sluice_limit zone=rpm limit=1;
         proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
     }
+    location = /sub {
+        auth_request /key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
     location = /t {
         proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
     }
 --- request eval
-["GET /usage", "GET /key", "GET /limit", "GET /limit", "GET /t"]
+["GET /usage", "GET /key", "GET /limit", "GET /limit", "GET /sub", "GET /t"]
 --- error_code eval
-[503, 503, 200, 429, 200]
+[503, 503, 200, 429, 500, 200]
 --- raw_response_headers_like eval
-["Retry-After: 1\r\n", "Retry-After: 1\r\n", "OK", "Retry-After: ", "OK"]
+["Retry-After: 1\r\n", "Retry-After: 1\r\n", "OK", "Retry-After: ",
+ "Internal", "OK"]
 --- x_log
 1: worker has no slot or lane and refuses what needs one (trying again): 
 

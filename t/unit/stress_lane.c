@@ -5,7 +5,7 @@
  * byte, and a lane's records come in the order they were pushed.  Processes
  * are killed meanwhile, and their lanes recovered; threads are for TSan.
  *
- *   stress_lane [SECONDS [threads|processes|both]]
+ *   stress_lane [SECONDS [threads|processes|both]], prints TAP
  */
 
 #include "guard.h"
@@ -69,6 +69,7 @@ static stress_shared_t  *stress;
 static stress_seen_t     stress_seen[STRESS_LIVES];
 static uint64_t          stress_records;
 static uint64_t          stress_aborted;
+static unsigned          stress_tests;
 
 
 static size_t
@@ -426,7 +427,7 @@ stress_threads(double seconds)
 
     } while (util_now() < end && next + STRESS_PRODUCERS <= STRESS_LIVES);
 
-    printf("threads: %u lanes, %llu records\n", next,
+    printf("ok %u - threads: %u lanes, %llu records\n", ++stress_tests, next,
            (unsigned long long) stress_records);
 }
 
@@ -491,11 +492,11 @@ stress_processes(double seconds)
 
     while (stress_consume(0, lives, &seed)) { /* void */ }
 
-    printf("processes: %u lives, %llu records, %llu of them aborted\n", lives,
-           (unsigned long long) stress_records,
-           (unsigned long long) stress_aborted);
-
     util_check(lives < 20 || stress_aborted > 0);
+
+    printf("ok %u - processes: %u lives, %llu records, %llu of them aborted\n",
+           ++stress_tests, lives, (unsigned long long) stress_records,
+           (unsigned long long) stress_aborted);
 }
 
 
@@ -527,7 +528,7 @@ main(int argc, char **argv)
     const char  *mode;
 
     seconds = (argc > 1) ? atof(argv[1]) : 10;
-    mode = (argc > 2) ? argv[2] : "both";
+    mode = (argc > 2) ? argv[2] : UTIL_STRESS_MODE;
 
     sluice_guard_init();
 
@@ -543,6 +544,8 @@ main(int argc, char **argv)
         stress_processes(strcmp(mode, "both") == 0 ? seconds / 2 : seconds);
         stress_end();
     }
+
+    printf("1..%u\n", stress_tests);
 
     return 0;
 }

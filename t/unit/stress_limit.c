@@ -8,7 +8,7 @@
  * keys are the least counts of their buckets, and all processes insert the
  * same one at once.  Whoever evicted his own key would lose its count.
  *
- *   stress_limit [SECONDS [threads|processes|both]]
+ *   stress_limit [SECONDS [threads|processes|both]], prints TAP
  *
  * limit.c is included for its statics.
  */
@@ -61,6 +61,7 @@ typedef struct {
 
 static stress_shared_t  *stress;
 static uint64_t          stress_hot[STRESS_HOT];
+static unsigned          stress_tests;
 
 
 static uint64_t
@@ -394,7 +395,7 @@ stress_run(const char *what, void (*run)(unsigned number), bool fork,
         inserted += stress->column[i].inserted;
     }
 
-    printf("%s, %s: %llu operations, %llu inserted, %llu evicted, %llu "
+    printf("# %s, %s: %llu operations, %llu inserted, %llu evicted, %llu "
            "contended, clock %llu, twice %llu, over %llu\n", what,
            fork ? "processes" : "threads",
            (unsigned long long) stress->operations,
@@ -410,6 +411,9 @@ stress_run(const char *what, void (*run)(unsigned number), bool fork,
     util_check(run == stress_full ? evicted >= inserted : evicted == 0);
     util_check(stress->contended < stress->operations / 1000 + 1);
 
+    printf("ok %u - %s, %s\n", ++stress_tests, what,
+           fork ? "processes" : "threads");
+
     munmap(stress, sizeof(stress_shared_t));
 }
 
@@ -422,7 +426,7 @@ main(int argc, char **argv)
     const char  *mode;
 
     seconds = (argc > 1) ? atof(argv[1]) : 10;
-    mode = (argc > 2) ? argv[2] : "both";
+    mode = (argc > 2) ? argv[2] : UTIL_STRESS_MODE;
     seconds /= (strcmp(mode, "both") == 0) ? 4 : 2;
 
     for (fork = 0; fork < 2; fork++) {
@@ -433,6 +437,8 @@ main(int argc, char **argv)
         stress_run("windows", stress_windows, fork, seconds);
         stress_run("full", stress_full, fork, seconds);
     }
+
+    printf("1..%u\n", stress_tests);
 
     return 0;
 }

@@ -958,11 +958,11 @@ test_retire(void **state)
 static void
 test_closed(void **state)
 {
-    test_lane_t   t;
+    test_lane_t   t, other;
     util_dir_t   *d = *state;
 
-    test_open(d, &t, 2);
-    sluice_lane_reader_close(&d->dir, &t.reader);
+    test_open(d, &other, 2);
+    sluice_lane_reader_close(&d->dir, &other.reader);
     test_open(d, &t, 2);
     sluice_lane_reader_close(&d->dir, &t.reader);
     assert_int_equal(util_dir_count(&d->dir, "lane.", NULL), 2);
@@ -991,6 +991,9 @@ test_closed(void **state)
                      SLUICE_OK);
     assert_int_equal(util_dir_count(&d->dir, "lane.", NULL), 3);
     sluice_lane_reader_close(&d->dir, &t.reader);
+
+    sluice_lane_close(&d->dir, &other.lane);
+    assert_int_equal(util_dir_count(&d->dir, "lane.", NULL), 2);
 }
 
 
@@ -1023,6 +1026,7 @@ test_bound(void **state)
     unsigned             i;
     test_lane_t          t;
     util_dir_t          *d = *state;
+    sluice_lane_t        none;
     sluice_lane_conf_t   conf;
 
     /* an empty one of a dead owner is removed before they are counted */
@@ -1044,8 +1048,9 @@ test_bound(void **state)
     assert_int_equal(sluice_lane_create(&d->dir, &conf, &t.lane, &t.error),
                      SLUICE_OK);
     assert_int_equal(util_dir_count(&d->dir, "lane.", NULL), SLUICE_LANES_MAX);
-    assert_int_equal(sluice_lane_create(&d->dir, &conf, &t.lane, &t.error),
+    assert_int_equal(sluice_lane_create(&d->dir, &conf, &none, &t.error),
                      SLUICE_FULL);
+    sluice_lane_close(&d->dir, &t.lane);
 }
 
 

@@ -92,10 +92,20 @@ test_same(void **state)
     assert_true(test_charge(&b, &former, 2));
     assert_false(test_charge(&a, &former, 2));
 
+    /* who came by the reload is a user of it as well */
+
     test_close(d, &a);
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &a, &former),
+                     SLUICE_OK);
+    assert_true(sluice_limit_former_used(&former));
     test_close(d, &b);
+    assert_false(sluice_limit_former_used(&former));
+    assert_int_equal(unlinkat(d->dir.fd, a.file.name, 0), 0);
+    test_close(d, &a);
+    test_close(d, &former);
 
     assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &a, &former), SLUICE_OK);
+    assert_string_equal(a.file.name, "zone.rpm.1");
     assert_false(test_charge(&a, &former, 2));
     test_close(d, &a);
 }

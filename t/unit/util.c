@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -200,13 +202,19 @@ util_maps(void)
 pid_t
 util_fork(int (*f)(void *data), void *data)
 {
-    pid_t  pid;
+    pid_t  pid, parent;
 
     fflush(NULL);
+    parent = getpid();
     pid = fork();
 
     if (pid == 0) {
-        _exit(f(data));
+
+        /* a test that failed must not leave it behind */
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+
+        _exit(getppid() == parent ? f(data) : 1);
     }
 
     return pid;

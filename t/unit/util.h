@@ -18,6 +18,7 @@
 #include <sys/types.h>
 #include <cmocka.h>
 
+#include "cas16.h"
 #include "file.h"
 
 
@@ -60,6 +61,16 @@ int util_wait(pid_t pid);
 
 /* seconds, monotonic */
 double util_now(void);
+
+/*
+ * TSan has a lock of the process's own for an atomic of sixteen bytes: under
+ * it the stress of several processes would fail, and tell nothing.
+ */
+#if defined(SLUICE_TSAN)
+#define UTIL_STRESS_MODE  "threads"
+#else
+#define UTIL_STRESS_MODE  "both"
+#endif
 
 /* in a child or a thread, where cmocka's asserts do not work */
 #define util_check(x)                                                         \

@@ -7,8 +7,14 @@ use strict;
 use warnings;
 
 use File::Temp ();
+use IO::Socket::UNIX ();
+use Time::HiRes qw( sleep time );
 
-our $Binary = $ENV{TEST_NGINX_BINARY} || 'nginx';
+# an upgrade starts what the process was started as: with its whole path
+our ($Binary) = grep { -x }
+                map { my $name = $_; $name =~ m{/} ? $name
+                          : map { "$_/$name" } split /:/, "$ENV{PATH}:/usr/sbin" }
+                $ENV{TEST_NGINX_BINARY} || 'nginx';
 
 # A folder for one nginx, removed at the end.
 
@@ -64,5 +70,91 @@ sub run {
 
     return $? >> 8, $out;
 }
+
+# Starts nginx; dies with what it said.
+
+sub start {
+    my ($self) = @_;
+    my ($code, $out) = $self->run('2> /dev/null');
+
+    die "nginx does not start: ", $self->log if $code;
+    $self->until(sub { $self->pid }) or die "nginx has no pid file\n";
+}
+
+sub log {
+    my ($self) = @_;
+
+    open my $in, '<', "$self->{root}/error.log" or return '';
+    local $/;
+    return <$in> // '';
+}
+
+# The process in a pid file, if it lives.
+
+sub pid {
+    my ($self, $suffix) = @_;
+
+    open my $in, '<', "$self->{root}/nginx.pid" . ($suffix // '') or return;
+    my ($pid) = (<$in> // '') =~ /^(\d+)/ or return;
+    return kill(0, $pid) ? $pid : undef;
+}
+
+sub until {
+    my ($self, $done) = @_;
+    my $end = time + 5;
+
+    while (time < $end) {
+        return 1 if $done->();
+        sleep 0.02;
+    }
+
+    return 0;
+}
+
+# Sends a signal and waits until the log says, once more, what it leads to.
+
+sub signal {
+    my ($self, $signal, $pattern) = @_;
+    my $said = () = $self->log =~ /$pattern/g;
+
+    kill $signal, $self->pid or die "kill: $!";
+    $self->until(sub { $said < (() = $self->log =~ /$pattern/g) })
+        or die "nothing about $pattern after $signal:\n", $self->log;
+}
+
+# The status of the answer to each path.
+
+sub get {
+    my ($self, @paths) = @_;
+    my @status;
+
+    for my $path (@paths) {
+        my $sock = IO::Socket::UNIX->new(Peer => "$self->{root}/http.sock")
+            or die "connect: $!";
+
+        print $sock "GET $path HTTP/1.0\r\n\r\n";
+        my $answer = do { local $/; <$sock> } // '';
+        push @status, $answer =~ m{^HTTP/1.1 (\d+)} ? $1 : 'none';
+    }
+
+    return join ' ', @status;
+}
+
+sub stop {
+    my ($self) = @_;
+
+    for my $suffix ('.oldbin', '') {
+        my $pid = $self->pid($suffix) or next;
+        my @workers = split ' ', `pgrep -P $pid` // '';
+
+        kill 'TERM', $pid;
+        $self->until(sub {
+            open my $stat, '<', "/proc/$pid/stat" or return 1;
+            return (<$stat> // '') =~ /\) Z /;
+        }) or kill 'KILL', $pid, @workers;
+    }
+}
+
+sub DESTROY { $_[0]->stop }
 
 1;

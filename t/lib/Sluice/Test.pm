@@ -15,20 +15,30 @@ package Sluice::Test;
 #
 # A line has NAME=VALUE or NAME=~PATTERN, only what is named is compared, and
 # "-" is no value.  A value has no spaces.  The directory is sluice_temp in
-# the server's root or, where it must outlive a block, $SLUICE_TEST_DIR.
+# the server's root, unless lasting_dir() has made one.
 
 use strict;
 use warnings;
 
 require './t/lib/Sluice/Lane.pm';
 
+use File::Temp ();
 use Test::More ();
 use Time::HiRes qw( sleep time );
 
-our $Dir;
+my $Lasting;
 
 sub dir {
-    return $Dir // "$Test::Nginx::Util::ServRoot/sluice_temp";
+    return defined $Lasting ? "$Lasting/sluice"
+                            : "$Test::Nginx::Util::ServRoot/sluice_temp";
+}
+
+# Test::Nginx empties the server's root between blocks.  What must outlive a
+# block is in a folder of its own, $TEST_NGINX_SLUICE_DIR.
+
+sub lasting_dir {
+    $Lasting = File::Temp::tempdir('sluice-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+    $ENV{TEST_NGINX_SLUICE_DIR} = dir();
 }
 
 # Renders what was got in the words of what is expected.
@@ -130,21 +140,28 @@ sub check_zone {
             map { Sluice::Lane::zone_counters(dir(), $_) } @zones);
 }
 
+sub names {
+    my ($dir) = @_;
+
+    opendir my $d, $dir or return 'no directory';
+    my @names = grep { !/^\.\.?$/ } readdir $d;
+
+    s/^(lane|\.new)\..+/$1.UUID/ for @names;
+    return join "\n", sort @names;
+}
+
 sub check_files {
     my ($block) = @_;
-    my $dir = dir();
-    my @names;
+    my $expected = join "\n", split /\n/, $block->x_files;
+    my $end = time + 2;
+    my $names;
 
-    if (opendir my $d, $dir) {
-        @names = sort grep { !/^\.\.?$/ } readdir $d;
-        s/^(lane|\.new)\..+/$1.UUID/ for @names;
-
-    } else {
-        @names = 'no directory';
+    # an old worker may still be about to leave
+    until (($names = names(dir())) eq $expected || time > $end) {
+        sleep 0.02;
     }
 
-    Test::More::is(join("\n", @names), join("\n", split /\n/, $block->x_files),
-                   $block->name . ' - x_files');
+    Test::More::is($names, $expected, $block->name . ' - x_files');
 }
 
 sub error_log {
