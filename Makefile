@@ -172,7 +172,7 @@ PROVE       = prove --merge --timer
 NGINX_ENV   = TEST_NGINX_RANDOMIZE=1
 UNIT        = $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/test_*.c))
 STRESS      = $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/stress_*.c))
-TEST_C      = $(CC) $(CSTD) -D_GNU_SOURCE $(CFLAGS) -Ishm -It/unit
+TEST_C      = $(CC) $(CSTD) -D_GNU_SOURCE= $(CFLAGS) -Ishm -It/unit
 
 ASAN        = -O1 -g -fsanitize=address,undefined                              \
               -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -180,7 +180,7 @@ TSAN        = -O1 -g -fsanitize=thread
 
 .PHONY: test
 test: ready ## every test; on a fresh machine as well
-	@$(MAKE) --no-print-directory lint unit stress crash nginx-test e2e
+	@$(MAKE) --no-print-directory lint unit stress crash fuzz model nginx-test e2e
 	@$(MAKE) --no-print-directory asan tsan
 
 .PHONY: lint
@@ -221,6 +221,23 @@ e2e: all $(BUILD)/load ## all of it with a database, killed again and again
 .PHONY: model
 model: ## the lock-free algorithms, every interleaving (spin)
 	@t/model/run $(BUILD)/model
+
+
+# libFuzzer; RUNS= more than a smoke test
+
+FUZZ_C      = clang -std=gnu11 -D_GNU_SOURCE= $(ARCH) $(WARNINGS) -O1 -g -Ishm   \
+              -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+
+$(BUILD)/fuzz_%: t/fuzz/fuzz_%.c $(wildcard shm/*.[ch])
+	@mkdir -p $(@D)
+	$(FUZZ_C) $(filter-out %.h,$^) -o $@
+
+RUNS       ?= 60000
+
+.PHONY: fuzz
+fuzz: $(BUILD)/fuzz_record $(BUILD)/fuzz_lane ## hostile bytes for codec and readers; RUNS=
+	@$(BUILD)/fuzz_record -runs=$$((5 * $(RUNS))) -max_len=4200 2>&1 | tail -n 2
+	@$(BUILD)/fuzz_lane -runs=$(RUNS) -max_len=1024 2>&1 | tail -n 2
 
 
 ## sanitizers

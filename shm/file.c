@@ -25,6 +25,8 @@
 
 static sluice_status_t sluice_dir_open_any(sluice_dir_t *dir,
     const char *path, struct stat *st, sluice_error_t *error);
+static int sluice_dir_foreign(const char *name, void *data);
+static bool sluice_dir_adoptable(const sluice_dir_t *dir);
 static void sluice_boot_id(uint8_t id[16]);
 static int sluice_dir_sweep_one(const char *name, void *data);
 static sluice_status_t sluice_file_temporary(const sluice_dir_t *dir,
@@ -70,6 +72,15 @@ sluice_dir_open(sluice_dir_t *dir, const char *path, uid_t uid, gid_t gid,
         return sluice_error(error, SLUICE_FAILED,
                             "\"%s\" belongs to user %u, not to the worker "
                             "user %u", path, st.st_uid, uid);
+    }
+
+    /* "sluice_dir /run;" would take /run from the system */
+
+    if (create && !made && st.st_uid != uid && !sluice_dir_adoptable(dir)) {
+        sluice_dir_close(dir);
+        return sluice_error(error, SLUICE_FAILED,
+                            "\"%s\" is somebody else's: it belongs to root "
+                            "and is not empty", path);
     }
 
     if (!made && (st.st_mode & S_IWOTH)) {
@@ -161,6 +172,39 @@ sluice_dir_open_any(sluice_dir_t *dir, const char *path, struct stat *st,
     sluice_boot_id(dir->boot_id);
 
     return SLUICE_OK;
+}
+
+
+static int
+sluice_dir_foreign(const char *name, void *data)
+{
+    bool  *foreign = data;
+
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        return 0;
+    }
+
+    *foreign = true;
+
+    return -1;
+}
+
+
+/* root's, but empty, as a mount is, or a directory of ours already */
+
+static bool
+sluice_dir_adoptable(const sluice_dir_t *dir)
+{
+    bool            foreign;
+    struct stat     st;
+    sluice_error_t  error;
+
+    foreign = false;
+
+    return (sluice_dir_walk(dir, sluice_dir_foreign, &foreign, &error)
+            == SLUICE_OK
+            && !foreign)
+           || fstatat(dir->fd, "workers", &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 

@@ -116,8 +116,9 @@ typedef struct {
 
 /*
  * Opens the directory.  With create, its last component is made if missing
- * and given mode 02770 and the owner; without it nothing is changed.  Refuses
- * one that belongs to neither uid nor root, or that others may write.
+ * and given mode 02770 and the owner, as is one of root's that is empty;
+ * without it nothing is changed.  Refuses any other that is not uid's, and one
+ * that everybody may write.
  */
 sluice_status_t sluice_dir_open(sluice_dir_t *dir, const char *path, uid_t uid,
     gid_t gid, bool create, sluice_error_t *error);

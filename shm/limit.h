@@ -81,7 +81,7 @@ _Static_assert(sizeof(sluice_limit_column_t) == 64, "zone column");
 typedef uint64_t (*sluice_clock_pt)(void);
 
 
-/* one thread's view; after fork() a copy serves the child as it is */
+/* one thread's view; after fork() a copy that has inserted nothing serves */
 typedef struct {
     sluice_file_t             file;
     sluice_limit_control_t   *control;

@@ -221,8 +221,8 @@ main(int argc, char **argv)
     util_check(most > 0);
     util_check(stress->reclaims > 0);
 
-    printf("ok 1 - workers: %u turns, %u lives, %llu claims, %llu reclaimed, at most "
-           "%u in flight\n", turns, stress->life,
+    printf("ok 1 - workers: %u turns, %u lives, %llu claims, %llu reclaimed, "
+           "at most %u in flight\n", turns, stress->life,
            (unsigned long long) stress->claims,
            (unsigned long long) stress->reclaims, most);
     printf("1..1\n");

@@ -344,6 +344,47 @@ test_foreign(void **state)
 }
 
 
+/* a directory of root's is taken over only if nothing is lost by it */
+
+static void
+test_adopt(void **state)
+{
+    int             fd;
+    char            path[600];
+    struct stat     st;
+    util_dir_t     *d = *state;
+    sluice_dir_t    dir;
+
+    if (geteuid() != 0) {
+        skip();
+    }
+
+    snprintf(path, sizeof(path), "%s/system", d->dir.path);
+    assert_int_equal(mkdir(path, 0755), 0);
+
+    fd = open(path, O_DIRECTORY|O_RDONLY);
+    assert_int_not_equal(mkdirat(fd, "nginx", 0755), -1);
+
+    assert_int_equal(sluice_dir_open(&dir, path, 33, 33, true, &test_error),
+                     SLUICE_FAILED);
+    assert_non_null(strstr(test_error.text, "somebody else's"));
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    assert_int_equal(st.st_mode & 07777, 0755);
+
+    assert_int_equal(unlinkat(fd, "nginx", AT_REMOVEDIR), 0);
+    assert_int_equal(sluice_dir_open(&dir, path, 33, 33, true, &test_error),
+                     SLUICE_OK);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_uid, 33);
+    assert_int_equal(st.st_mode & 07777, 02770);
+
+    sluice_dir_close(&dir);
+    close(fd);
+    rmdir(path);
+}
+
+
 /* a file with its builder's life in its own hands */
 
 typedef struct {
@@ -768,6 +809,7 @@ main(void)
         util_test(test_truncated),
         util_test(test_not_a_file),
         util_test(test_foreign),
+        util_test(test_adopt),
         util_test(test_sweep),
         util_test(test_sweep_race),
         util_test(test_retire),
