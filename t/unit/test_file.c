@@ -361,6 +361,7 @@ test_adopt(void **state)
 
     snprintf(path, sizeof(path), "%s/system", d->dir.path);
     assert_int_equal(mkdir(path, 0755), 0);
+    assert_int_equal(chmod(path, 0755), 0);
 
     fd = open(path, O_DIRECTORY|O_RDONLY);
     assert_int_not_equal(mkdirat(fd, "nginx", 0755), -1);
