@@ -122,6 +122,7 @@ qr/^\/mirror sk-([12])\n\/t sk-(?!\1)[12]\n$/
 --- config
     sluice_usage on;
     sluice_limit zone=rpm limit=1;
+    log_subrequest on;
     location = /page {
         ssi on;
         default_type text/html;

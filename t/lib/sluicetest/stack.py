@@ -37,7 +37,7 @@ http {
     keepalive_requests 1000000;
     sluice_dir %(files)s;
     sluice_ring %(ring)s;
-    sluice_limit_zone $sluice_client zone=rpm:%(zone)s window=1m;
+    sluice_limit_zone $sluice_client zone=rpm:%(zone)s window=%(window)s;
     sluice_key_pool api { key sk-e2e-a id=a; key sk-e2e-b id=b; }
     upstream api { server 127.0.0.1:%(api)d; keepalive 32; }
     server {
@@ -71,8 +71,8 @@ class Stack:
         self.user = "www-data" if os.getuid() == 0 else None
         self.options = list(sluiced)
         self.env = env or {}
-        self.values = {"workers": 2, "ring": "64m", "zone": "1m", "main": "",
-                       "limit": 8000000, "files": self.files,
+        self.values = {"workers": 2, "ring": "64m", "main": "",
+                       "zone": "1m", "window": "1m", "limit": 8000000, "files": self.files,
                        "port": self.port, "api": self.api_port, **values}
 
         self.database = Database(os.path.join(self.dir, "database"),
