@@ -72,6 +72,12 @@ static: ## an nginx with the module built in, from NGX_SRC=tree
 	    --cc-opt "-O2 -g $(HARDENING)" --ld-opt "$(LDFLAGS)"                  \
 	    -- --add-module=$(CURDIR)
 
+.PHONY: editor
+editor: $(BUILD)/module/Makefile ## compile_commands.json, for editors
+	@{ $(MAKE) -nBw sidecar;                                                   \
+	   $(MAKE) -nBw -C $(NGX_DEV) -f $(abspath $(BUILD)/module)/Makefile modules; \
+	 } 2>/dev/null | t/lib/compile-commands $(CURDIR) > compile_commands.json
+
 ifeq ($(NGX_SRC),)
 
 # all that Debian configures its nginx with, or our objects would not fit it

@@ -160,6 +160,8 @@ sluice_limit_open(const sluice_dir_t *dir, const char *name,
 
     /* EXISTS, ABSENT: another master made or removed one meanwhile */
 
+    status = SLUICE_BUSY;
+
     for (tries = 0; tries < 8; tries++) {
         status = sluice_limit_try(dir, name, conf, limit, former, error);
 

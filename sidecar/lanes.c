@@ -20,6 +20,7 @@ static sluice_inlet_t *sluice_lanes_find(const sluice_lanes_t *lanes,
 static sluice_inlet_t *sluice_lanes_add(sluice_lanes_t *lanes,
     const char *name);
 static void sluice_inlet_open(sluice_lanes_t *lanes, sluice_inlet_t *inlet);
+static void sluice_inlet_put_back(sluice_inlet_t *inlet);
 static void sluice_lanes_drop(sluice_lanes_t *lanes, unsigned i);
 static void sluice_lanes_check_dir(sluice_lanes_t *lanes);
 static bool sluice_inlet_remove(sluice_lanes_t *lanes, sluice_inlet_t *inlet);
@@ -103,6 +104,10 @@ sluice_lanes_scan(sluice_lanes_t *lanes)
                        "owner", inlet->name, inlet->reader.pid);
 
             inlet->state = SLUICE_INLET_ORPHAN;
+        }
+
+        if (inlet->state == SLUICE_INLET_LIVE) {
+            sluice_inlet_put_back(inlet);
         }
     }
 
@@ -232,6 +237,30 @@ sluice_inlet_open(sluice_lanes_t *lanes, sluice_inlet_t *inlet)
     inlet->first = inlet->reader.head;
     inlet->last = 0;
     inlet->acked = inlet->reader.position;
+}
+
+
+/*
+ * An impossible tail reads as full: its worker pushes nothing any more, and
+ * nothing would ever move the tail again.
+ */
+
+static void
+sluice_inlet_put_back(sluice_inlet_t *inlet)
+{
+    uint64_t  tail;
+
+    if (!sluice_guard_load(&inlet->reader.control->tail, &tail)
+        || tail == inlet->acked)
+    {
+        return;
+    }
+
+    sluice_log(SLUICE_LOG_ERROR, "the tail of \"%s\" was damaged, %llu: put "
+               "back to %llu", inlet->name, (unsigned long long) tail,
+               (unsigned long long) inlet->acked);
+
+    (void) sluice_lane_reader_advance(&inlet->reader, inlet->acked);
 }
 
 

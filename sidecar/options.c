@@ -44,12 +44,13 @@ static const sluice_option_t  sluice_options[] = {
 
     { "sink", "SLUICE_MONGODB_URI", "SINK", NULL,
       SLUICE_OPTION_TEXT, SLUICE_PROGRAM_SLUICED, sluice_at(sink), 0, 0,
-      "where records go: mongodb://..., file:/path, or null: which drops\n"
-      "them; a URI with a password is better set in the environment" },
+      "where records go: mongodb://..., file:/path, or null:\n"
+      "which drops them; a URI with a password is better set\n"
+      "in the environment" },
 
     { "database", "SLUICE_DATABASE", "NAME", NULL,
       SLUICE_OPTION_TEXT, SLUICE_PROGRAM_SLUICED, sluice_at(database), 0, 0,
-      "MongoDB's database; that of the URI's path, else \"sluice\"" },
+      "MongoDB's database; else the URI's, else \"sluice\"" },
 
     { "collection", "SLUICE_COLLECTION", "NAME", "usage",
       SLUICE_OPTION_TEXT, SLUICE_PROGRAM_SLUICED, sluice_at(collection), 0, 0,
@@ -72,14 +73,14 @@ static const sluice_option_t  sluice_options[] = {
     { "retention", "SLUICE_RETENTION", "TIME", "0",
       SLUICE_OPTION_TIME, SLUICE_PROGRAM_SLUICED, sluice_at(retention),
       0, 24855 * SLUICE_DAY,
-      "how long MongoDB keeps a record, counted from its own time;\n"
-      "0: for ever" },
+      "how long MongoDB keeps a record, counted from its own\n"
+      "time; 0: for ever" },
 
     { "drain-timeout", "SLUICE_DRAIN_TIMEOUT", "TIME", "30s",
       SLUICE_OPTION_TIME, SLUICE_PROGRAM_SLUICED, sluice_at(drain_timeout),
       0, SLUICE_DAY,
-      "how long SIGTERM waits for what the lanes hold; what is left\n"
-      "stays there for the next start" },
+      "how long SIGTERM waits for what the lanes hold; what is\n"
+      "left stays there for the next start" },
 
     { "poll", "SLUICE_POLL", "TIME", "50ms",
       SLUICE_OPTION_TIME, SLUICE_PROGRAM_SLUICED, sluice_at(poll), 1, 1000,
@@ -87,8 +88,9 @@ static const sluice_option_t  sluice_options[] = {
 
     { "quarantine", "SLUICE_QUARANTINE", "PATH", NULL,
       SLUICE_OPTION_TEXT, SLUICE_PROGRAM_SLUICED, sluice_at(quarantine), 0, 0,
-      "the directory of damaged bytes and of documents that MongoDB will\n"
-      "never take; /var/lib/sluice, for file: the directory of the file" },
+      "the directory of damaged bytes and of documents that\n"
+      "MongoDB will never take; /var/lib/sluice, or that of\n"
+      "the file: sink" },
 
     { "once", NULL, NULL, NULL,
       SLUICE_OPTION_FLAG, SLUICE_PROGRAM_SLUICED, sluice_at(once), 0, 0,

@@ -13,20 +13,25 @@
  * failed as a whole, or in its middle, and all of them are sent again.
  */
 
+#define _GNU_SOURCE
+
 #include "sink.h"
 #include "document.h"
 #include "log.h"
 
 #include <mongoc/mongoc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 
 #define SLUICE_DATABASE   "sluice"
 #define SLUICE_SELECTION  3000          /* ms, unless the URI has another    */
 #define SLUICE_DUPLICATE  11000
+#define SLUICE_INDEX_END  3             /* s that an end waits for indexes   */
 #define SLUICE_REPEAT     60000         /* ms between lines about indexes    */
 
 
@@ -41,6 +46,11 @@ typedef struct {
 
     pthread_mutex_t         mutex;
     bool                    ready;      /* the collection was looked at      */
+
+    pthread_t               indexer;
+    bool                    indexing;   /* the thread is there, or was       */
+    bool                    indexed;    /* atomic: indexes are as they can be */
+    bool                    idle;       /* atomic: the thread is at its end  */
     sluice_log_limit_t      limit;
 } sluice_sink_mongodb_t;
 
@@ -93,9 +103,10 @@ static sluice_sink_answer_t sluice_mongodb_look(
     sluice_sink_mongodb_t *mongodb, mongoc_database_t *database,
     bool *refused, sluice_error_t *error);
 static const char *sluice_mongodb_unfit(const bson_t *info);
-static sluice_sink_answer_t sluice_mongodb_indexes(
-    sluice_sink_mongodb_t *mongodb, mongoc_database_t *database,
-    sluice_error_t *error);
+static void sluice_mongodb_start_indexer(sluice_sink_mongodb_t *mongodb);
+static void *sluice_mongodb_indexer(void *data);
+static bool sluice_mongodb_indexes(sluice_sink_mongodb_t *mongodb,
+    mongoc_database_t *database);
 static bool sluice_mongodb_index(sluice_sink_mongodb_t *mongodb,
     mongoc_database_t *database, const char *name, const bson_t *keys,
     int64_t expire, bson_error_t *be);
@@ -245,7 +256,7 @@ sluice_sink_mongodb_create(const sluice_options_t *options,
     mongoc_client_pool_set_error_api(mongodb->pool, 2);
     mongoc_client_pool_set_appname(mongodb->pool, "sluiced");
     mongoc_client_pool_max_size(mongodb->pool,
-                                (uint32_t) options->writers + 1);
+                                (uint32_t) options->writers + 2);
 
     return sink;
 
@@ -261,6 +272,19 @@ static void
 sluice_sink_mongodb_destroy(sluice_sink_t *sink)
 {
     sluice_sink_mongodb_t  *mongodb = (sluice_sink_mongodb_t *) sink;
+
+    struct timespec  ts;
+
+    if (mongodb->indexing) {
+        clock_gettime(CLOCK_REALTIME, &ts);
+        ts.tv_sec += SLUICE_INDEX_END;
+
+        /* the server goes on by itself; nothing here may be taken from it */
+
+        if (pthread_timedjoin_np(mongodb->indexer, NULL, &ts) != 0) {
+            return;
+        }
+    }
 
     if (mongodb->pool != NULL) {
         mongoc_client_pool_destroy(mongodb->pool);
@@ -411,10 +435,9 @@ sluice_mongodb_prepare(sluice_sink_mongodb_t *mongodb,
         answer = sluice_mongodb_look(mongodb, database, refused, error);
 
         if (answer == SLUICE_SINK_DONE) {
-            answer = sluice_mongodb_indexes(mongodb, database, error);
+            mongodb->ready = true;
+            sluice_mongodb_start_indexer(mongodb);
         }
-
-        mongodb->ready = (answer == SLUICE_SINK_DONE);
 
         mongoc_database_destroy(database);
     }
@@ -508,11 +531,83 @@ sluice_mongodb_unfit(const bson_t *info)
 }
 
 
-/* an index that cannot be had costs its readers time, and us no record */
+/*
+ * Building an index of a large collection takes minutes, and createIndexes
+ * answers when it is built.  Records need not wait for that: a thread of its
+ * own does.  Under the mutex.
+ */
 
-static sluice_sink_answer_t
+static void
+sluice_mongodb_start_indexer(sluice_sink_mongodb_t *mongodb)
+{
+    int       rc;
+    sigset_t  all, old;
+
+    if (__atomic_load_n(&mongodb->indexed, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+
+    if (mongodb->indexing) {
+        if (!__atomic_load_n(&mongodb->idle, __ATOMIC_ACQUIRE)) {
+            return;
+        }
+
+        pthread_join(mongodb->indexer, NULL);
+    }
+
+    mongodb->idle = false;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+
+    rc = pthread_create(&mongodb->indexer, NULL, sluice_mongodb_indexer,
+                        mongodb);
+
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+
+    mongodb->indexing = (rc == 0);
+
+    if (rc != 0) {
+        sluice_log(SLUICE_LOG_ERROR, "no thread to make indexes: %s",
+                   strerror(rc));
+    }
+}
+
+
+static void *
+sluice_mongodb_indexer(void *data)
+{
+    sluice_sink_mongodb_t  *mongodb = data;
+
+    bool                done;
+    mongoc_client_t    *client;
+    mongoc_database_t  *database;
+
+    client = mongoc_client_pool_pop(mongodb->pool);
+    database = mongoc_client_get_database(client, mongodb->database);
+
+    done = sluice_mongodb_indexes(mongodb, database);
+
+    mongoc_database_destroy(database);
+    mongoc_client_pool_push(mongodb->pool, client);
+
+    /* else again when the server is back: that is when it is looked at */
+
+    __atomic_store_n(&mongodb->indexed, done, __ATOMIC_RELEASE);
+    __atomic_store_n(&mongodb->idle, true, __ATOMIC_RELEASE);
+
+    return NULL;
+}
+
+
+/*
+ * An index that cannot be had costs its readers time, and us no record.
+ * false: the server went away meanwhile.
+ */
+
+static bool
 sluice_mongodb_indexes(sluice_sink_mongodb_t *mongodb,
-    mongoc_database_t *database, sluice_error_t *error)
+    mongoc_database_t *database)
 {
     bool           ok;
     bson_t        *keys;
@@ -522,17 +617,16 @@ sluice_mongodb_indexes(sluice_sink_mongodb_t *mongodb,
     static const struct {
         const char  *name;
         const char  *first;
-        int          order;
         const char  *second;
     } index[] = {
-        { "time_1", "time", 1, NULL },
-        { "client_1_time_-1", "client", 1, "time" },
-        { "request_id_1", "request_id", 1, NULL }
+        { "time_1", "time", NULL },
+        { "client_1_time_-1", "client", "time" },
+        { "request_id_1", "request_id", NULL }
     };
 
     for (i = 0; i < sizeof(index) / sizeof(index[0]); i++) {
 
-        keys = BCON_NEW(index[i].first, BCON_INT32(index[i].order));
+        keys = BCON_NEW(index[i].first, BCON_INT32(1));
 
         if (index[i].second != NULL) {
             BSON_APPEND_INT32(keys, index[i].second, -1);
@@ -559,19 +653,18 @@ sluice_mongodb_indexes(sluice_sink_mongodb_t *mongodb,
         if (be.domain != MONGOC_ERROR_SERVER
             || sluice_mongodb_code((int32_t) be.code) == SLUICE_CODE_TRANSIENT)
         {
-            return sluice_mongodb_failure("createIndexes", NULL, &be, error);
+            return false;
         }
 
-        if (!sluice_log_due(&mongodb->limit, SLUICE_REPEAT, &withheld)) {
-            continue;
+        if (sluice_log_due(&mongodb->limit, SLUICE_REPEAT, &withheld)) {
+            sluice_log(SLUICE_LOG_WARN, "the index %s of \"%s.%s\" is not as "
+                       "it should be: %s (%u)", index[i].name,
+                       mongodb->database, mongodb->collection, be.message,
+                       be.code);
         }
-
-        sluice_log(SLUICE_LOG_WARN, "the index %s of \"%s.%s\" is not as it "
-                   "should be: %s (%u)", index[i].name, mongodb->database,
-                   mongodb->collection, be.message, be.code);
     }
 
-    return SLUICE_SINK_DONE;
+    return true;
 }
 
 
@@ -673,6 +766,7 @@ sluice_sink_mongodb_write(sluice_sink_t *sink, void *data,
         if (answer != SLUICE_SINK_DONE) {
             pthread_mutex_lock(&mongodb->mutex);
             mongodb->ready = false;
+            __atomic_store_n(&mongodb->indexed, false, __ATOMIC_RELEASE);
             pthread_mutex_unlock(&mongodb->mutex);
         }
     }

@@ -36,6 +36,7 @@ typedef struct {
     int                   lock;         /* of the directory                  */
     bool                  ready;        /* the service manager was told      */
     uint64_t              deadline;     /* monotonic ms, 0: none             */
+    uint64_t              replaced;     /* the same, for a removed directory */
 
     sluice_drain_counters_t  counters;  /* of directories that are gone      */
     uint64_t                 removed;
@@ -57,6 +58,7 @@ static sluice_status_t sluiced_start(sluiced_t *sluiced,
 static void sluiced_ready(sluiced_t *sluiced, const char *state);
 static bool sluiced_drain(sluiced_t *sluiced, sluice_drain_t *drain);
 static bool sluiced_stopping(sluiced_t *sluiced, sluice_drain_t *drain);
+static void sluiced_replaced(sluiced_t *sluiced, sluice_drain_t *drain);
 static void sluiced_report(sluiced_t *sluiced);
 
 
@@ -477,7 +479,7 @@ static bool
 sluiced_stopping(sluiced_t *sluiced, sluice_drain_t *drain)
 {
     if (drain->lanes.replaced && !drain->stopping) {
-        sluice_drain_stop(drain);
+        sluiced_replaced(sluiced, drain);
     }
 
     if (!sluiced_stop) {
@@ -497,6 +499,36 @@ sluiced_stopping(sluiced_t *sluiced, sluice_drain_t *drain)
     }
 
     return sluiced_stop == 1 && sluice_clock_ms() < sluiced->deadline;
+}
+
+
+/*
+ * The directory was removed and made anew.  The lanes of the old one are
+ * open still: we stay until their owners are gone, but not for ever, for
+ * the new ones fill.
+ */
+
+static void
+sluiced_replaced(sluiced_t *sluiced, sluice_drain_t *drain)
+{
+    if (sluiced->replaced == 0) {
+        sluiced->replaced = sluice_clock_ms()
+                            + sluiced->options.drain_timeout;
+    }
+
+    if (drain->lanes.n != 0) {
+        if (sluice_clock_ms() < sluiced->replaced) {
+            return;
+        }
+
+        sluice_log(SLUICE_LOG_ERROR, "%u lanes of the directory that was "
+                   "removed have an owner still: what it pushes from now on "
+                   "is lost", drain->lanes.n);
+    }
+
+    sluiced->replaced = 0;
+
+    sluice_drain_stop(drain);
 }
 
 
