@@ -220,8 +220,12 @@ nginx-test: $(MODULE) ## t/*.t: the module in nginx
 	@$(NGINX_ENV) TEST_NGINX_LOAD_MODULES=$(abspath $(MODULE))                \
 	    $(PROVE) -j2 -It/lib t/*.t
 
+$(BUILD)/faults/sluiced: $(wildcard shm/*.[ch] sidecar/*.[ch])
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/faults                        \
+	    CFLAGS="$(CFLAGS) -DSLUICE_FAULTS" $@
+
 .PHONY: e2e
-e2e: all $(BUILD)/load ## all of it with a database, killed again and again
+e2e: all $(BUILD)/load $(BUILD)/producer $(BUILD)/faults/sluiced ## all of it with a database, killed again and again
 	@SLUICE_BUILD=$(abspath $(BUILD)) $(PROVE) -e '$(PYTHON)' t/e2e/*.py
 
 .PHONY: model

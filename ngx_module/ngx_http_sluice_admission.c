@@ -32,6 +32,15 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_sluice_get_ctx(r);
 
+    /*
+     * The page of an error that came before us: a request that was denied
+     * is not admitted by its error page, and charges nobody.
+     */
+
+    if (ctx == NULL && r->internal && r->err_status && slcf->pool == NULL) {
+        return NGX_DECLINED;
+    }
+
     if (ctx == NULL) {
 
         if (r != r->main && slcf->pool == NULL) {

@@ -450,8 +450,11 @@ ngx_http_sluice_key_pool_line(ngx_conf_t *cf, ngx_command_t *dummy,
         return NGX_CONF_ERROR;
     }
 
+    /* not by its name: it may be a key, and the word before it be missing */
+
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "unknown directive \"%V\" in a key pool", &value[0]);
+                       "unknown directive in a key pool: it knows \"key\" "
+                       "and \"balance\"");
 
     return NGX_CONF_ERROR;
 }

@@ -453,7 +453,7 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* sluice_limit zone=name limit=60|$variable; */
+/* sluice_limit zone=name limit=60|$variable; sluice_limit off; */
 
 char *
 ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -469,6 +469,21 @@ ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
     smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
+
+    if (slcf->limits == NULL) {
+        return "is off already";
+    }
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+
+        if (slcf->limits != NGX_CONF_UNSET_PTR) {
+            return "is set already";
+        }
+
+        slcf->limits = NULL;
+
+        return NGX_CONF_OK;
+    }
 
     ngx_memzero(&new, sizeof(ngx_http_sluice_limit_t));
 

@@ -83,7 +83,7 @@ static ngx_command_t  ngx_http_sluice_commands[] = {
       NULL },
 
     { ngx_string("sluice_limit"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE2,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
       ngx_http_sluice_limit,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,

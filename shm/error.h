@@ -25,7 +25,7 @@ typedef enum {
 
 
 typedef struct {
-    char    text[384];
+    char    text[768];
 } sluice_error_t;
 
 

@@ -13,7 +13,10 @@
 #define SLUICE_WINDOW  (256 * 1024)
 
 /* how much of a ring stays mapped in behind the reader */
-#define SLUICE_BEHIND  (2 * 1024 * 1024)
+#define SLUICE_BEHIND  (512 * 1024)
+
+/* the same of entries; a power of two */
+#define SLUICE_ENTRIES_BEHIND  128
 
 
 static sluice_status_t sluice_lane_reader_check(sluice_lane_reader_t *reader,
@@ -21,6 +24,8 @@ static sluice_status_t sluice_lane_reader_check(sluice_lane_reader_t *reader,
 static bool sluice_lane_reader_fill(sluice_lane_reader_t *reader);
 static const char *sluice_lane_reader_at(sluice_lane_reader_t *reader,
     uint64_t position, const sluice_record_t **record);
+static void sluice_lane_reader_let_go(const sluice_lane_reader_t *reader,
+    uint32_t i);
 static sluice_read_t sluice_lane_reader_skip(sluice_lane_reader_t *reader,
     const char *reason, sluice_error_t *error);
 
@@ -361,15 +366,20 @@ sluice_lane_reader_entry(sluice_lane_reader_t *reader, uint32_t i,
     reader->damage.len = 0;
     reader->damage.reason = "the file is truncated";
 
+    sluice_lane_reader_let_go(reader, i);
+
     if (!sluice_guard_load(&entry->sequence, &sequence)
-        || !sluice_guard_load(&entry->mark, &mark)
-        || !sluice_guard_copy(copy, entry->bytes, SLUICE_RECORD_MAX))
+        || !sluice_guard_load(&entry->mark, &mark))
     {
         return SLUICE_READ_DAMAGED;
     }
 
     if (sequence == 0 || (mark != 0 && mark - 1 < reader->head)) {
         return SLUICE_READ_EMPTY;
+    }
+
+    if (!sluice_guard_copy(copy, entry->bytes, SLUICE_RECORD_MAX)) {
+        return SLUICE_READ_DAMAGED;
     }
 
     reader->damage.len = SLUICE_RECORD_MAX;
@@ -393,10 +403,25 @@ sluice_lane_reader_entry(sluice_lane_reader_t *reader, uint32_t i,
 }
 
 
+/* each entry has a page or two, see sluice_lane_reader_fill() */
+
+static void
+sluice_lane_reader_let_go(const sluice_lane_reader_t *reader, uint32_t i)
+{
+    if ((i & (SLUICE_ENTRIES_BEHIND - 1)) == 0 || i + 1 == reader->nentries) {
+        (void) madvise((void *) reader->entries,
+                       reader->nentries * sizeof(sluice_entry_t),
+                       MADV_DONTNEED);
+    }
+}
+
+
 bool
 sluice_lane_reader_forget(sluice_lane_reader_t *reader, uint32_t i)
 {
     uint64_t  sequence, *p;
+
+    sluice_lane_reader_let_go(reader, i);
 
     p = (uint64_t *) &reader->entries[i].sequence;
 
@@ -423,6 +448,8 @@ sluice_lane_reader_retire(const sluice_dir_t *dir,
     }
 
     for (i = 0; i < reader->nentries; i++) {
+        sluice_lane_reader_let_go(reader, i);
+
         if (!sluice_guard_load(&reader->entries[i].sequence, &sequence)
             || !sluice_guard_load(&reader->entries[i].mark, &mark)
             || (sequence != 0 && (mark == 0 || mark - 1 >= head)))

@@ -8,20 +8,23 @@
 #define SLUICE_ITEM_HEAD  4             /* tag, flags, length                */
 
 
+/* a head must stand whole, a value may be cut */
+
 static const struct {
     const char  *name;
-    size_t       max;
+    size_t       head;
+    size_t       value;
 } sluice_items[SLUICE_ITEM_TAGS] = {
-    [SLUICE_ITEM_REQUEST_ID] = { "request_id", 64 },
-    [SLUICE_ITEM_CLIENT]     = { "client", 64 },
-    [SLUICE_ITEM_METHOD]     = { "method", 32 },
-    [SLUICE_ITEM_HOST]       = { "host", 255 },
-    [SLUICE_ITEM_URI]        = { "uri", 1024 },
-    [SLUICE_ITEM_POOL]       = { "pool", 47 },
-    [SLUICE_ITEM_KEY]        = { "key", 47 },
-    [SLUICE_ITEM_ZONE]       = { "zone", 47 },
-    [SLUICE_ITEM_TRY]        = { "upstream", sizeof(sluice_record_try_t) + 64 },
-    [SLUICE_ITEM_FIELD]      = { "fields", 1 + SLUICE_FIELD_NAME_MAX + 255 }
+    [SLUICE_ITEM_REQUEST_ID] = { "request_id", 0, 64 },
+    [SLUICE_ITEM_CLIENT]     = { "client", 0, 64 },
+    [SLUICE_ITEM_METHOD]     = { "method", 0, 32 },
+    [SLUICE_ITEM_HOST]       = { "host", 0, 255 },
+    [SLUICE_ITEM_URI]        = { "uri", 0, 1024 },
+    [SLUICE_ITEM_POOL]       = { "pool", 0, 47 },
+    [SLUICE_ITEM_KEY]        = { "key", 0, 47 },
+    [SLUICE_ITEM_ZONE]       = { "zone", 0, 47 },
+    [SLUICE_ITEM_TRY]        = { "upstream", sizeof(sluice_record_try_t), 64 },
+    [SLUICE_ITEM_FIELD]      = { "fields", 1 + SLUICE_FIELD_NAME_MAX, 255 }
 };
 
 
@@ -42,7 +45,7 @@ static bool sluice_record_put(sluice_record_t *record, sluice_item_tag_t tag,
 size_t
 sluice_item_max(sluice_item_tag_t tag)
 {
-    return sluice_items[tag].max;
+    return sluice_items[tag].head + sluice_items[tag].value;
 }
 
 
@@ -106,18 +109,24 @@ sluice_record_add_field(sluice_record_t *record, const void *name,
 }
 
 
-/* the head must stand whole, the data may be cut */
-
 static bool
 sluice_record_put(sluice_record_t *record, sluice_item_tag_t tag,
     const void *head, size_t head_len, const void *data, size_t len)
 {
-    size_t    room, max;
+    size_t    room, max, limit;
     uint8_t  *p, flags;
     uint16_t  n;
 
-    room = SLUICE_RECORD_MAX - record->length;
-    max = sluice_items[tag].max;
+    limit = SLUICE_RECORD_MAX;
+
+    /* clients fill fields: who paid for the request must have room, too */
+
+    if (tag == SLUICE_ITEM_FIELD) {
+        limit -= SLUICE_RECORD_KEPT;
+    }
+
+    room = (record->length < limit) ? limit - record->length : 0;
+    max = head_len + sluice_items[tag].value;
     flags = 0;
 
     if (room < SLUICE_ITEM_HEAD + head_len + (len != 0)) {

@@ -42,6 +42,9 @@
 #define SLUICE_RECORD_TRIES     8       /* described; `tries` counts them all */
 #define SLUICE_FIELD_NAME_MAX   32
 
+/* of SLUICE_RECORD_MAX, kept from fields for key, pool, zone and tries */
+#define SLUICE_RECORD_KEPT      960
+
 
 typedef enum {
     SLUICE_OUTCOME_OPEN = 0,            /* admitted, not yet ended           */
@@ -119,7 +122,7 @@ typedef struct {
 } sluice_item_t;
 
 
-/* the longest value of a tag in bytes; what is longer is cut and marked */
+/* the longest item of a tag in bytes; a longer value is cut and marked */
 size_t sluice_item_max(sluice_item_tag_t tag);
 
 /* "request_id": as documents, logs and tables call it; NULL: no such tag */
@@ -142,7 +145,7 @@ bool sluice_record_add(sluice_record_t *record, sluice_item_tag_t tag,
 bool sluice_record_add_try(sluice_record_t *record,
     const sluice_record_try_t *t, const void *addr, size_t len);
 
-/* name: 1 to SLUICE_FIELD_NAME_MAX bytes */
+/* name: 1 to SLUICE_FIELD_NAME_MAX bytes; leaves SLUICE_RECORD_KEPT bytes */
 bool sluice_record_add_field(sluice_record_t *record, const void *name,
     size_t name_len, const void *value, size_t len);
 

@@ -201,6 +201,11 @@ sluice_sink_mongodb_create(const sluice_options_t *options,
     sluice_mongodb_secrets(options->sink);
 
     mongoc_log_set_handler(sluice_mongodb_logged, NULL);
+
+    /* its counters would stay behind in /dev/shm after each kill */
+
+    (void) setenv("MONGOC_DISABLE_SHM", "1", 0);
+
     mongoc_init();
 
     mongodb->uri = mongoc_uri_new_with_error(options->sink, &be);

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 24;
+plan tests => 32;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -21,7 +21,8 @@ add_block_preprocessor(sub {
             location / { return 200 "for $http_authorization\n"; }
         }
     ');
-    $block->set_value('user_files', [['users', "u:{PLAIN}p\n"]]);
+    $block->set_value('user_files', [['users', "u:{PLAIN}p\n"]])
+        unless defined $block->user_files;
 });
 
 run_tests();
@@ -163,3 +164,53 @@ rpm passed=1 refused=0
 GET /t
 --- x_records
 outcome=admitted status=200 field.who=me client=~^[0-9a-f]{32}$ tries=1
+
+
+
+=== TEST 6: the page of a denial is not charged for
+--- config
+    sluice_usage on;
+    sluice_limit zone=rpm limit=10;
+    error_page 403 /page.html;
+    location = /t {
+        deny all;
+    }
+    location = /page.html {
+        root $TEST_NGINX_SERVER_ROOT/html;
+    }
+--- user_files
+>>> page.html
+no
+--- request
+GET /t
+--- error_code: 403
+--- response_body
+no
+--- x_records
+outcome=unadmitted status=403 flags=late uri=/t key=- request_id=~^[0-9a-f]{32}$
+--- x_zone
+rpm passed=0 refused=0
+
+
+
+=== TEST 7: what "error_page =" passes on is another request
+--- config
+    sluice_usage on;
+    sluice_limit zone=rpm limit=10;
+    location = /t {
+        error_page 418 = @api;
+        return 418;
+    }
+    location @api {
+        sluice_key p;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /t
+--- response_body
+for sk-1
+--- x_records
+outcome=admitted status=200 uri=/t key=a request_id=~^[0-9a-f]{32}$
+--- x_zone
+rpm passed=1 refused=0

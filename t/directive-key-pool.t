@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 51;
+plan tests => 54;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -155,7 +155,7 @@ qr/\[emerg\] .*a key pool knows "balance round_robin" only in /
 --- http_config
     sluice_key_pool p { keys sk-secret id=a; }
 --- error_log eval
-qr/\[emerg\] .*unknown directive "keys" in a key pool in /
+qr/\[emerg\] .*unknown directive in a key pool: it knows "key" and "balance" in /
 
 
 
@@ -165,3 +165,11 @@ qr/\[emerg\] .*unknown directive "keys" in a key pool in /
 . "}"
 --- error_log eval
 qr/\[emerg\] .*key pool "p" has more than 256 keys in /
+
+
+
+=== TEST 18: the word before the key is missing
+--- http_config
+    sluice_key_pool p { sk-secret id=a; }
+--- error_log eval
+qr/\[emerg\] .*unknown directive in a key pool: it knows "key" and "balance" in /

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 20;
+plan tests => 22;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -103,3 +103,12 @@ CORE::join '', map { "sluice_limit_zone \$remote_addr zone=z$_:4k window=1h;\n" 
 CORE::join '', map { "sluice_limit zone=z$_ limit=1;\n" } 1 .. 17
 --- error_log eval
 qr/\[emerg\] .*"sluice_limit" directive has too many limits on one location in /
+
+
+
+=== TEST 11: off beside a limit
+--- config
+    sluice_limit zone=rpm limit=1;
+    sluice_limit off;
+--- error_log eval
+qr/\[emerg\] .*"sluice_limit" directive is set already/

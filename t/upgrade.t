@@ -45,8 +45,7 @@ is(count($got, 429), 13, 'and no more');
 # the old one goes
 
 kill 'QUIT', $old;
-ok($nginx->until(sub { !kill(0, $old) || `ps -o stat= -p $old` =~ /^Z/ }),
-   'the old one leaves');
+ok($nginx->until(sub { $nginx->gone($old) }), 'the old one leaves');
 is($nginx->get('/t?k=1', '/t?k=2'), '429 200', 'what was counted counts on');
 
 my @records = Sluice::Lane::all_records($dir);

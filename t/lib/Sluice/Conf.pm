@@ -16,6 +16,8 @@ our ($Binary) = grep { -x }
                           : map { "$_/$name" } split /:/, "$ENV{PATH}:/usr/sbin" }
                 $ENV{TEST_NGINX_BINARY} || 'nginx';
 
+my @Started;
+
 # A folder for one nginx, removed at the end.
 
 sub new {
@@ -75,10 +77,11 @@ sub run {
 
 sub start {
     my ($self) = @_;
-    my ($code, $out) = $self->run('2> /dev/null');
+    my ($code) = $self->run;
 
     die "nginx does not start: ", $self->log if $code;
     $self->until(sub { $self->pid }) or die "nginx has no pid file\n";
+    push @Started, $self;
 }
 
 sub log {
@@ -140,21 +143,33 @@ sub get {
     return join ' ', @status;
 }
 
+# A zombie whose parent does not reap it is gone as far as we care.
+
+sub gone {
+    my ($self, $pid) = @_;
+
+    open my $stat, '<', "/proc/$pid/stat" or return 1;
+    return (<$stat> // '') =~ /\) Z /;
+}
+
+# A daemon leads a process group: its workers are in it.
+
 sub stop {
     my ($self) = @_;
 
     for my $suffix ('.oldbin', '') {
         my $pid = $self->pid($suffix) or next;
-        my @workers = split ' ', `pgrep -P $pid` // '';
 
         kill 'TERM', $pid;
-        $self->until(sub {
-            open my $stat, '<', "/proc/$pid/stat" or return 1;
-            return (<$stat> // '') =~ /\) Z /;
-        }) or kill 'KILL', $pid, @workers;
+        $self->until(sub { $self->gone($pid) }) or kill 'KILL', $pid, -$pid;
     }
 }
 
-sub DESTROY { $_[0]->stop }
+# not when objects are destroyed: their folder may be gone before them
+
+END {
+    local $?;
+    $_->stop for @Started;
+}
 
 1;
