@@ -94,17 +94,17 @@ location = /denied {
     return 403;
 }'
 --- pipelined_requests eval
-[("GET /t") x 18, "GET /denied"]
+[("GET /t") x 22, "GET /denied"]
 --- more_headers eval
 "X: " . 'x' x 255
 --- error_code eval
-[(200) x 16, 503, 503, 403]
+[(200) x 20, 503, 503, 403]
 --- x_records eval
-"outcome=admitted status=200 flags=cut\n" x 16
+"outcome=admitted status=200 flags=cut\n" x 20
 --- x_zone
-rpm passed=16 refused=0
+rpm passed=20 refused=0
 --- x_counters
-admitted=16 refused_record=2 recorded=16 truncated=16 dropped=0 unrecorded=1
+admitted=20 refused_record=2 recorded=20 truncated=20 dropped=0 unrecorded=1
 
 
 
@@ -120,12 +120,12 @@ admitted=16 refused_record=2 recorded=16 truncated=16 dropped=0 unrecorded=1
 ' . CORE::join('', map { "sluice_usage_field f$_ \$http_x;\n" } 1 .. 20) . '
 }'
 --- pipelined_requests eval
-[("GET /t") x 18]
+[("GET /t") x 22]
 --- more_headers eval
 "X: " . 'x' x 255
 --- error_code eval
-[(200) x 18]
+[(200) x 22]
 --- x_records eval
-"outcome=admitted status=200\n" x 16
+"outcome=admitted status=200\n" x 20
 --- x_counters
-admitted=18 refused_record=0 recorded=16 dropped=2
+admitted=22 refused_record=0 recorded=20 dropped=2
