@@ -413,7 +413,6 @@ sluice_status_t
 sluice_file_create(const sluice_dir_t *dir, const sluice_file_spec_t *spec,
     sluice_file_t *file, sluice_error_t *error)
 {
-    char                  uuid[37];
     sluice_status_t       status;
     sluice_file_header_t  header;
 
@@ -440,9 +439,6 @@ sluice_file_create(const sluice_dir_t *dir, const sluice_file_spec_t *spec,
     file->writable = true;
     file->temporary = true;
 
-    sluice_uuid_format(header.uuid, uuid);
-    snprintf(file->name, sizeof(file->name), SLUICE_TEMPORARY "%s", uuid);
-
     status = sluice_file_temporary(dir, file, error);
 
     if (status != SLUICE_OK) {
@@ -467,17 +463,24 @@ sluice_file_create(const sluice_dir_t *dir, const sluice_file_spec_t *spec,
 
 /*
  * The lock is what tells it from an orphan.  A sweep that comes between the
- * two has removed the file, or is about to: then another one is made.
+ * two has removed the file, or is about to: then another one is made, under
+ * another name, as it is by its name that a sweep removes.
  */
 
 static sluice_status_t
 sluice_file_temporary(const sluice_dir_t *dir, sluice_file_t *file,
     sluice_error_t *error)
 {
+    char         uuid[37];
     unsigned     tries;
     struct stat  st;
 
+    sluice_uuid_format(file->header.uuid, uuid);
+
     for (tries = 0; tries < 16; tries++) {
+
+        snprintf(file->name, sizeof(file->name), SLUICE_TEMPORARY "%s.%u",
+                 uuid, tries);
 
         file->fd = openat(dir->fd, file->name,
                           O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600);
