@@ -197,6 +197,13 @@ $(BUILD)/unit/%: t/unit/%.c t/unit/util.c t/unit/util.h $(BUILD)/libsluice.a
 	@mkdir -p $(@D)
 	$(TEST_C) $(filter-out %.h,$^) -lcmocka -lpthread -o $@
 
+$(BUILD)/unit/test_document: t/unit/test_document.c t/unit/util.c             \
+                    t/unit/util.h $(BUILD)/sidecar/document.o                \
+                    $(BUILD)/sidecar/utf8.o $(BUILD)/libsluice.a
+	@mkdir -p $(@D)
+	$(TEST_C) -Isidecar $(MONGOC_CFLAGS) $(filter-out %.h,$^) $(BSON_LIBS)     \
+	    -lcmocka -o $@
+
 .PHONY: unit
 unit: $(UNIT) ## the shared-memory library, piece by piece (cmocka)
 	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e '' $(UNIT)
