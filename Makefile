@@ -30,6 +30,9 @@ MONGOC_CFLAGS  = $(shell pkg-config --cflags libmongoc-1.0)
 MONGOC_LIBS    = $(shell pkg-config --libs libmongoc-1.0)
 BSON_LIBS      = $(shell pkg-config --libs libbson-1.0)
 
+# V=1 shows the commands
+Q           = $(if $(V),,@)
+
 COMPILE     = $(CC) $(CSTD) $(HARDENING) $(PIE) $(CFLAGS) -Ishm -MMD -MP
 
 MODULE      = $(BUILD)/ngx_http_sluice_module.so
@@ -87,7 +90,8 @@ $(BUILD)/module/Makefile: config | $(BUILD)
 	    || { echo "nginx-dev is not installed: make deps, or NGX_SRC=tree";    \
 	         exit 1; }
 	@mkdir -p $(BUILD)/module
-	cd $(NGX_DEV) && . ./conf_flags                                            \
+	@echo "  configure nginx-dev"
+	@cd $(NGX_DEV) && . ./conf_flags                                            \
 	    && ./configure "$${NGX_CONF_FLAGS[@]}" --builddir=$(abspath $(BUILD)/module) \
 	           --with-cc="$(CC)" --with-cc-opt="$(CFLAGS) $(HARDENING) -fPIC"  \
 	           --with-ld-opt="$(LDFLAGS) -fPIC"                                \
@@ -99,7 +103,8 @@ $(MODULE): $(BUILD)/module/Makefile $(MODULE_SRC)
 	    -f $(abspath $(BUILD)/module)/Makefile modules                         \
 	    > $(BUILD)/module/make.log 2>&1                                        \
 	    || { tail -n 40 $(BUILD)/module/make.log; exit 1; }
-	cp $(BUILD)/module/ngx_http_sluice_module.so $@
+	@echo "  build $@"
+	@cp $(BUILD)/module/ngx_http_sluice_module.so $@
 
 else
 
@@ -108,7 +113,7 @@ $(MODULE): | $(BUILD)
 	@t/lib/build-nginx $(BUILD)/source $(NGX_SRC)                              \
 	    --cc-opt "$(CFLAGS) $(HARDENING) -fPIC" --ld-opt "$(LDFLAGS) -fPIC"   \
 	    -- --add-dynamic-module=$(CURDIR)
-	cp $(BUILD)/source/objs/ngx_http_sluice_module.so $@
+	@cp $(BUILD)/source/objs/ngx_http_sluice_module.so $@
 
 endif
 
@@ -117,21 +122,25 @@ $(BUILD):
 
 $(BUILD)/shm/%.o: shm/%.c
 	@mkdir -p $(@D)
-	$(COMPILE) -c $< -o $@
+	@echo "  build $@"
+	$(Q)$(COMPILE) -c $< -o $@
 
 $(BUILD)/sidecar/%.o: sidecar/%.c
 	@mkdir -p $(@D)
-	$(COMPILE) -Isidecar $(MONGOC_CFLAGS) -c $< -o $@
+	@echo "  build $@"
+	$(Q)$(COMPILE) -Isidecar $(MONGOC_CFLAGS) -c $< -o $@
 
 $(BUILD)/libsluice.a: $(SHM_OBJ)
-	rm -f $@
-	ar rcs $@ $^
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/sluiced: $(SLUICED_OBJ) $(BUILD)/libsluice.a
-	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(MONGOC_LIBS) -lpthread -o $@
+	@echo "  build $@"
+	$(Q)$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(MONGOC_LIBS) -lpthread -o $@
 
 $(BUILD)/sluicectl: $(CTL_OBJ) $(BUILD)/libsluice.a
-	$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(BSON_LIBS) -o $@
+	@echo "  build $@"
+	$(Q)$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(BSON_LIBS) -o $@
 
 -include $(wildcard $(BUILD)/shm/*.d $(BUILD)/sidecar/*.d)
 
@@ -155,17 +164,21 @@ ready:
 BENCH_C     = $(CC) $(CSTD) $(CFLAGS) -Ishm -Isidecar -Ibench
 
 $(BUILD)/load: t/e2e/load.c | $(BUILD)
-	$(CC) $(CSTD) $(CFLAGS) $< -o $@
+	@echo "  build $@"
+	$(Q)$(CC) $(CSTD) $(CFLAGS) $< -o $@
 
 $(BUILD)/micro: bench/micro.c $(BUILD)/libsluice.a
-	$(BENCH_C) $^ -lpthread -o $@
+	@echo "  build $@"
+	$(Q)$(BENCH_C) $^ -lpthread -o $@
 
 $(BUILD)/producer: bench/producer.c $(BUILD)/libsluice.a bench/sample.h
-	$(BENCH_C) $(filter-out %.h,$^) -o $@
+	@echo "  build $@"
+	$(Q)$(BENCH_C) $(filter-out %.h,$^) -o $@
 
 $(BUILD)/insert_loop: bench/insert_loop.c $(BUILD)/sidecar/document.o        \
                       $(BUILD)/sidecar/utf8.o $(BUILD)/libsluice.a bench/sample.h
-	$(BENCH_C) $(MONGOC_CFLAGS) $(filter-out %.h,$^) $(MONGOC_LIBS) -o $@
+	@echo "  build $@"
+	$(Q)$(BENCH_C) $(MONGOC_CFLAGS) $(filter-out %.h,$^) $(MONGOC_LIBS) -o $@
 
 .PHONY: bench
 bench: ready $(addprefix $(BUILD)/,load micro producer insert_loop) ## figures, and build/bench.json; QUICK=1: in under 50 s
@@ -195,13 +208,15 @@ lint: ## who includes whom, form, cppcheck
 
 $(BUILD)/unit/%: t/unit/%.c t/unit/util.c t/unit/util.h $(BUILD)/libsluice.a
 	@mkdir -p $(@D)
-	$(TEST_C) $(filter-out %.h,$^) -lcmocka -lpthread -o $@
+	@echo "  build $@"
+	$(Q)$(TEST_C) $(filter-out %.h,$^) -lcmocka -lpthread -o $@
 
 $(BUILD)/unit/test_document: t/unit/test_document.c t/unit/util.c             \
                     t/unit/util.h $(BUILD)/sidecar/document.o                \
                     $(BUILD)/sidecar/utf8.o $(BUILD)/libsluice.a
 	@mkdir -p $(@D)
-	$(TEST_C) -Isidecar $(MONGOC_CFLAGS) $(filter-out %.h,$^) $(BSON_LIBS)     \
+	@echo "  build $@"
+	$(Q)$(TEST_C) -Isidecar $(MONGOC_CFLAGS) $(filter-out %.h,$^) $(BSON_LIBS)     \
 	    -lcmocka -o $@
 
 .PHONY: unit
@@ -216,7 +231,8 @@ stress: $(STRESS) ## its concurrent structures, threads and processes
 
 $(BUILD)/crash: t/crash/crash.c t/unit/util.c $(wildcard shm/*.[ch])
 	@mkdir -p $(@D)
-	$(TEST_C) -DSLUICE_FAULTS $(filter-out %.h,$^) -lcmocka -lpthread -o $@
+	@echo "  build $@"
+	$(Q)$(TEST_C) -DSLUICE_FAULTS $(filter-out %.h,$^) -lcmocka -lpthread -o $@
 
 .PHONY: crash
 crash: $(BUILD)/crash ## kill -9 at every fault point of shm/
@@ -247,7 +263,8 @@ FUZZ_C      = clang -std=gnu11 -D_GNU_SOURCE= $(ARCH) $(WARNINGS) -O1 -g -Ishm  
 
 $(BUILD)/fuzz_%: t/fuzz/fuzz_%.c $(wildcard shm/*.[ch])
 	@mkdir -p $(@D)
-	$(FUZZ_C) $(filter-out %.h,$^) -o $@
+	@echo "  build $@"
+	$(Q)$(FUZZ_C) $(filter-out %.h,$^) -o $@
 
 RUNS       ?= 60000
 
