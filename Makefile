@@ -282,9 +282,13 @@ NGX_TREE    = $(or $(NGX_SRC),$(shell t/lib/nginx-source))
 # nginx's own noise: memcpy() of nothing, and its unaligned loads
 
 .PHONY: asan
-asan: ## unit tests and t/*.t under ASan and UBSan, nginx from source
+asan: ## unit tests, readers and t/*.t under ASan and UBSan, nginx from source
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS="$(ASAN)"         \
-	    HARDENING= LDFLAGS= unit crash
+	    HARDENING= LDFLAGS= unit crash sidecar $(BUILD)/asan/load
+	@$(MAKE) --no-print-directory module
+	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
+	    SLUICE_MODULE=$(abspath $(MODULE)) SLUICE_FLIP_STEP=4                  \
+	    $(PROVE) -e '$(PYTHON)' t/e2e/60-flipped.py
 	@t/lib/build-nginx $(BUILD)/asan/nginx $(NGX_TREE)                         \
 	    --cc-opt "$(ASAN) -fno-sanitize=nonnull-attribute                      \
 	              -DNGX_DEBUG_PALLOC=1 -DNGX_HAVE_NONALIGNED=0"                \

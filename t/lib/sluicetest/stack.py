@@ -14,6 +14,8 @@ from .process import Process, wait_for
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                      "../../.."))
 BUILD = os.environ.get("SLUICE_BUILD", os.path.join(ROOT, "build"))
+MODULE = os.environ.get("SLUICE_MODULE",
+                        os.path.join(BUILD, "ngx_http_sluice_module.so"))
 
 API = """
 worker_processes 1;
@@ -82,9 +84,8 @@ class Stack:
                          log_level="error")
         self.gateway = Nginx(os.path.join(self.dir, "gateway"),
                              self.conf(), ready=self.port, user=self.user,
-                             modules=[os.path.join(
-                                 BUILD, "ngx_http_sluice_module.so")],
-                             log_level="notice", env=self.env)
+                             modules=[MODULE], log_level="notice",
+                             env=self.env)
         self.sluiced = None
 
     def __enter__(self):
