@@ -278,7 +278,8 @@ fuzz: $(BUILD)/fuzz_record $(BUILD)/fuzz_lane ## hostile bytes for codec and rea
 
 ASAN_NGINX  = $(BUILD)/asan/nginx/objs/nginx
 
-NGX_TREE    = $(or $(NGX_SRC),$(shell t/lib/nginx-source),                     \
+NGX_TREE    = $(or $(NGX_SRC),                                                 \
+                   $(shell t/lib/nginx-source || t/lib/nginx-source 1.28.3),   \
                    $(error no source of nginx: set NGX_SRC=tree))
 
 # nginx's own noise: memcpy() of nothing, and its unaligned loads

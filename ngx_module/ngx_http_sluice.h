@@ -96,7 +96,7 @@ typedef struct {
 
 typedef struct {
     ngx_str_t                   path;           /* of sluice_dir             */
-    ngx_str_t                   group;
+    gid_t                       group;
     size_t                      ring;
     ngx_uint_t                  on_full;
     ngx_uint_t                  open;           /* 0: worker_connections     */
@@ -144,7 +144,9 @@ typedef struct {
     ngx_http_sluice_pool_t     *seen_pool;      /* where admission saw a     */
     ngx_http_sluice_key_t      *seen_key;       /* well key, and which       */
 
-    uint64_t                    charged;        /* zones, by their bits      */
+    ngx_http_sluice_pool_t     *refused_pool;   /* had no well key           */
+
+    uint64_t                    decided;        /* zones, by their bits      */
     ngx_http_sluice_zone_t     *refused_by;
     ngx_str_t                   client;         /* memo of $sluice_client    */
 
@@ -166,6 +168,7 @@ typedef struct {
 extern ngx_module_t  ngx_http_sluice_module;
 
 void ngx_http_sluice_where(ngx_conf_t *cf, ngx_http_sluice_where_t *where);
+const char *ngx_http_sluice_mentions(ngx_str_t *value, const char **names);
 ngx_int_t ngx_http_sluice_add_vars(ngx_conf_t *cf, ngx_http_variable_t *vars);
 ngx_int_t ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to,
     ngx_str_t *from, const char *what);
@@ -237,6 +240,7 @@ ngx_int_t ngx_http_sluice_usage_init(ngx_conf_t *cf,
 ngx_int_t ngx_http_sluice_usage_open(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
 ngx_int_t ngx_http_sluice_log_handler(ngx_http_request_t *r);
+void ngx_http_sluice_usage_start(void);
 void ngx_http_sluice_usage_cancel(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_usage_push(ngx_http_sluice_ctx_t *ctx);
 

@@ -21,6 +21,7 @@ ngx_int_t
 ngx_http_sluice_admission_handler(ngx_http_request_t *r)
 {
     uint64_t                     retry;
+    ngx_uint_t                   key_only;
     ngx_http_sluice_ctx_t       *ctx;
     ngx_http_sluice_loc_conf_t  *slcf;
 
@@ -33,44 +34,42 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
     ctx = ngx_http_sluice_get_ctx(r);
 
     /*
-     * The page of an error that came before us: a request that was denied
-     * is not admitted by its error page, and charges nobody.
+     * Subrequests need a key, and count for nothing else.  Nor does the page
+     * of an error that came before us: a request that was denied is not
+     * admitted by it, and charges nobody.
      */
 
-    if (ctx == NULL && r->internal && r->err_status && slcf->pool == NULL) {
+    key_only = (r != r->main
+                || (r->internal && r->err_status >= NGX_HTTP_BAD_REQUEST
+                    && (ctx == NULL
+                        || ctx->outcome == SLUICE_OUTCOME_OPEN)));
+
+    if (key_only && slcf->pool == NULL) {
         return NGX_DECLINED;
     }
 
     if (ctx == NULL) {
-
-        if (r != r->main && slcf->pool == NULL) {
-            return NGX_DECLINED;
-        }
-
         ctx = ngx_http_sluice_create_ctx(r);
         if (ctx == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }
 
-    /* subrequests need a key, and count for nothing else */
-
-    if (r != r->main) {
-        return (slcf->pool == NULL
-                || ngx_http_sluice_key_look(ctx, slcf->pool, &retry)
-                   == NGX_OK)
+    if (key_only) {
+        return ngx_http_sluice_key_look(ctx, slcf->pool, &retry) == NGX_OK
                ? NGX_DECLINED : NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 
-    if (ctx->outcome == SLUICE_OUTCOME_OPEN
-        || ctx->outcome == SLUICE_OUTCOME_ADMITTED)
+    /* a refusal's page is free, what goes to an upstream instead is not */
+
+    if (ctx->outcome != SLUICE_OUTCOME_OPEN
+        && ctx->outcome != SLUICE_OUTCOME_ADMITTED
+        && r->content_handler == NULL)
     {
-        return ngx_http_sluice_admit(r, slcf, ctx);
+        return NGX_DECLINED;
     }
 
-    /* a redirect to the page that answers a refusal */
-
-    return NGX_DECLINED;
+    return ngx_http_sluice_admit(r, slcf, ctx);
 }
 
 
@@ -85,15 +84,18 @@ static ngx_int_t
 ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     ngx_http_sluice_ctx_t *ctx)
 {
-    uint64_t   retry;
-    ngx_int_t  rc, key;
-    ngx_str_t  client;
+    uint64_t                      retry;
+    ngx_int_t                     rc, key;
+    ngx_str_t                     client;
+    ngx_http_sluice_main_conf_t  *smcf;
 
     retry = 0;
 
     key = NGX_OK;
 
-    if (slcf->pool != NULL && slcf->pool != ctx->seen_pool) {
+    if (slcf->pool != NULL && slcf->pool != ctx->seen_pool
+        && slcf->pool != ctx->refused_pool)
+    {
         key = ngx_http_sluice_key_look(ctx, slcf->pool, &retry);
     }
 
@@ -108,8 +110,14 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
         }
 
         if (rc == NGX_BUSY) {
+            smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
+
             ngx_http_sluice_count(REFUSED_RECORD);
+            ngx_http_sluice_complain(r, "refusing request, no room for its "
+                                     "record in", &smcf->path);
+
             ctx->outcome = SLUICE_OUTCOME_ERROR;
+            ctx->conf = NULL;       /* a redirect to an upstream asks again */
 
             return ngx_http_sluice_refuse(r, slcf, SLUICE_OUTCOME_OPEN, 1000);
         }
@@ -159,11 +167,24 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     sluice_outcome_t outcome, uint64_t retry)
 {
+    ngx_uint_t                i, admitted;
+    ngx_http_sluice_limit_t  *limit;
+
+    admitted = (ctx->outcome == SLUICE_OUTCOME_ADMITTED);
     ctx->outcome = outcome;
 
     switch (outcome) {
 
     case SLUICE_OUTCOME_LIMIT:
+
+        /* the page that answers it is not asked again for what it inherits */
+
+        limit = slcf->limits->elts;
+
+        for (i = 0; i < slcf->limits->nelts; i++) {
+            ctx->decided |= limit[i].zone->bit;
+        }
+
         ngx_http_sluice_count(REFUSED_LIMIT);
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "refusing request by limit \"%V\"",
@@ -171,6 +192,14 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
         break;
 
     case SLUICE_OUTCOME_KEY:
+        ctx->refused_pool = slcf->pool;
+
+        if (ctx->entry != NULL && ctx->key == NULL) {
+            (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_POOL,
+                                     slcf->pool->name.data,
+                                     slcf->pool->name.len);
+        }
+
         ngx_http_sluice_count(REFUSED_KEY);
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "refusing request, no key of pool \"%V\" is well",
@@ -181,7 +210,9 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
         ngx_http_sluice_count(REFUSED_ERROR);
     }
 
-    if (!slcf->usage_refused) {
+    /* what was admitted may have been to an upstream: that record stays */
+
+    if (!slcf->usage_refused && !admitted) {
         ngx_http_sluice_usage_cancel(ctx);
     }
 

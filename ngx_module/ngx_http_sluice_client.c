@@ -28,9 +28,9 @@ typedef struct {
 
 
 /*
- * The last clients of this worker, told apart by a hash of what they present
- * under a key of the worker's own: 128 bits of SipHash cost a tenth of two
- * passes of SHA-256, and say nothing to who does not have the key.
+ * The last clients of a worker, told apart by a hash of what they present
+ * under a key of the configuration's own: 128 bits of SipHash cost a tenth of
+ * two passes of SHA-256, and say nothing to who does not have the key.
  */
 
 #define NGX_HTTP_SLUICE_CLIENTS  1024       /* a power of two                */
@@ -156,7 +156,7 @@ ngx_http_sluice_client_secret_file(ngx_cycle_t *cycle, sluice_dir_t *dir,
         /* whole before it has its name; who comes second takes the first's */
 
         sluice_random(fresh, sizeof(fresh));
-        ngx_sprintf((u_char *) temp, ".new.secret.%P%Z", ngx_pid);
+        ngx_sprintf((u_char *) temp, ".secret.%P%Z", ngx_pid);
 
         fd = openat(dir->fd, temp,
                     O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600);

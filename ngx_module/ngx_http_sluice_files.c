@@ -9,7 +9,6 @@
 #include "ngx_http_sluice.h"
 
 #include <openssl/sha.h>
-#include <grp.h>
 
 
 static ngx_int_t ngx_http_sluice_files_init(ngx_shm_zone_t *shm_zone,
@@ -145,7 +144,6 @@ ngx_http_sluice_files_dir(ngx_cycle_t *cycle,
 {
     uid_t             uid;
     gid_t             gid;
-    struct group     *grp;
     sluice_error_t    error;
     ngx_core_conf_t  *ccf;
 
@@ -160,18 +158,8 @@ ngx_http_sluice_files_dir(ngx_cycle_t *cycle,
         gid = getegid();
     }
 
-    if (smcf->group.len != 0) {
-        ngx_set_errno(0);
-        grp = getgrnam((char *) smcf->group.data);
-
-        if (grp == NULL) {
-            ngx_log_error(NGX_LOG_EMERG, cycle->log, ngx_errno,
-                          "\"sluice_dir\" has an unknown group \"%V\"",
-                          &smcf->group);
-            return NGX_ERROR;
-        }
-
-        gid = grp->gr_gid;
+    if (smcf->group != (gid_t) NGX_CONF_UNSET) {
+        gid = smcf->group;
     }
 
     if (sluice_dir_open(&smcf->dir, (char *) smcf->path.data, uid, gid, true,
@@ -323,6 +311,11 @@ ngx_http_sluice_files_close(void *data)
     pools = smcf->pools.elts;
 
     for (i = 0; i < smcf->pools.nelts; i++) {
+
+        if (!smcf->live && pools[i]->pool.file.created) {
+            (void) sluice_file_retire(&smcf->dir, &pools[i]->pool.file);
+        }
+
         sluice_pool_close(&smcf->dir, &pools[i]->pool);
     }
 

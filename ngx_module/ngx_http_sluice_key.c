@@ -10,6 +10,10 @@
 #include "ngx_http_sluice.h"
 
 
+/* a quarter of the lines, so that all of them can be replaced by reloads */
+#define NGX_HTTP_SLUICE_KEYS_MAX  256
+
+
 static uint64_t ngx_http_sluice_key_recovery(ngx_http_sluice_pool_t *pool,
     ngx_http_sluice_key_t *key, uint64_t *now);
 static ngx_http_sluice_key_t *ngx_http_sluice_key_choose(
@@ -231,11 +235,22 @@ static ngx_int_t
 ngx_http_sluice_key_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_http_sluice_key_t  *key;
+    ngx_http_sluice_key_t       *key;
+    ngx_http_sluice_loc_conf_t  *slcf;
 
     key = ngx_http_sluice_key_take(r);
 
     if (key == NULL) {
+        slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+
+        /* "set" copies it before there is one, and that goes out */
+
+        if (slcf->pool != NULL) {
+            ngx_http_sluice_complain(r, "$sluice_key was asked for before "
+                                     "admission, and is empty: pool",
+                                     &slcf->pool->name);
+        }
+
         v->not_found = 1;
         return NGX_OK;
     }
@@ -504,10 +519,10 @@ ngx_http_sluice_key_pool_key(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
         }
     }
 
-    if (pool->keys.nelts == SLUICE_POOL_MEMBERS) {
+    if (pool->keys.nelts == NGX_HTTP_SLUICE_KEYS_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "key pool \"%V\" has more than %d keys",
-                           &pool->name, SLUICE_POOL_MEMBERS);
+                           &pool->name, NGX_HTTP_SLUICE_KEYS_MAX);
         return NGX_CONF_ERROR;
     }
 

@@ -65,7 +65,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
 {
     uint64_t                   now, wait;
     ngx_int_t                  rc;
-    ngx_uint_t                 i, n;
+    ngx_uint_t                 i, n, full;
     sluice_limit_result_t      result;
     ngx_http_sluice_charge_t  *c, charges[2 * NGX_HTTP_SLUICE_LIMITS_MAX];
 
@@ -76,6 +76,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
 
     now = sluice_clock_ms();
     *retry = 0;
+    full = 0;
 
     if (n > 1) {
         for (i = 0; i < n; i++) {
@@ -86,16 +87,17 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
             {
                 wait = sluice_limit_retry(c->table, &c->state, c->max, 1);
 
-                if (ctx->refused_by == NULL || wait > *retry) {
+                if (!full || wait > *retry) {
                     ctx->refused_by = c->zone;
                     *retry = wait;
                 }
 
+                full = 1;
                 sluice_limit_count_refused(c->table);
             }
         }
 
-        if (ctx->refused_by != NULL) {
+        if (full) {
             return NGX_BUSY;
         }
     }
@@ -129,7 +131,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     }
 
     for (i = 0; i < n; i++) {
-        ctx->charged |= charges[i].zone->bit;
+        ctx->decided |= charges[i].zone->bit;
     }
 
     return NGX_OK;
@@ -155,7 +157,7 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
 
         /* before a redirect */
 
-        if (ctx->charged & zone->bit) {
+        if (ctx->decided & zone->bit) {
             continue;
         }
 
@@ -327,6 +329,10 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sluice_main_conf_t *smcf = conf;
 
+    static const char  *unknown[] = { "sluice_key*", "sluice_limit_zone",
+                                      "upstream_*", "sent_http_*", "status",
+                                      NULL };
+
     u_char                            *p;
     ssize_t                            size;
     ngx_int_t                          window;
@@ -426,6 +432,16 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "duplicate zone \"%V\": it is in %V:%ui",
                            &name, &zone->where.file, zone->where.line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (value[1].len == 0
+        || ngx_http_sluice_mentions(&value[1], unknown) != NULL)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" never matches: its key \"%V\" is "
+                           "empty when a request is admitted",
+                           &name, &value[1]);
         return NGX_CONF_ERROR;
     }
 

@@ -5,6 +5,8 @@
 
 #include "ngx_http_sluice.h"
 
+#include <grp.h>
+
 
 #define NGX_HTTP_SLUICE_RING         (8 * 1024 * 1024)
 #define NGX_HTTP_SLUICE_SECRET_MAX   4096
@@ -207,7 +209,6 @@ ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     smcf->path = { 0, NULL };
-     *     smcf->group = { 0, NULL };
      *     smcf->open = 0;
      *     smcf->node = { 0, NULL };
      *     smcf->client_secret = { 0, NULL };
@@ -218,6 +219,7 @@ ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
 
     smcf->ring = NGX_CONF_UNSET_SIZE;
     smcf->on_full = NGX_CONF_UNSET_UINT;
+    smcf->group = (gid_t) NGX_CONF_UNSET;
     smcf->request_id = NGX_ERROR;
     smcf->dir.fd = -1;
 
@@ -313,7 +315,9 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (conf->limits == NULL || conf->client != NULL || clcf->name.len == 0) {
+    if (conf->limits == NULL || conf->client != NULL
+        || (clcf->name.len == 0 && clcf->locations != NULL))
+    {
         return NGX_CONF_OK;
     }
 
@@ -323,7 +327,7 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         if (limit[i].zone->by_client) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "limit \"%V\" in location \"%V\" never matches: it "
-                          "counts by $sluice_client, and the location has no "
+                          "counts by $sluice_client, and there is no "
                           "\"sluice_client\"",
                           &limit[i].zone->name, &clcf->name);
             return NGX_CONF_ERROR;
@@ -348,6 +352,13 @@ ngx_http_sluice_init(ngx_conf_t *cf)
     {
         /* the filters stay in place once they were: see usage_init */
         return ngx_http_sluice_usage_init(cf, smcf);
+    }
+
+    if (smcf->zones.nelts == 0 && smcf->pools.nelts == 0 && !smcf->usage) {
+
+        /* only $sluice_client: nothing to do for a request */
+
+        return ngx_http_sluice_files_hook(cf);
     }
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
@@ -421,6 +432,61 @@ static void
 ngx_http_sluice_exit_process(ngx_cycle_t *cycle)
 {
     ngx_http_sluice_process_stop(cycle);
+}
+
+
+/*
+ * Whether the value has one of these variables, and which: a name, or the
+ * beginning of one if it ends with "*".  The list ends with NULL.
+ */
+
+const char *
+ngx_http_sluice_mentions(ngx_str_t *value, const char **names)
+{
+    size_t        len, left;
+    u_char       *p, *last;
+    ngx_uint_t    i;
+
+    last = value->data + value->len;
+
+    for (p = value->data; p < last; p++) {
+
+        if (*p != '$') {
+            continue;
+        }
+
+        if (p + 1 < last && p[1] == '{') {
+            p++;
+        }
+
+        left = last - (p + 1);
+
+        for (i = 0; names[i] != NULL; i++) {
+            len = ngx_strlen(names[i]);
+
+            if (names[i][len - 1] == '*') {
+                if (left >= len - 1
+                    && ngx_strncmp(p + 1, names[i], len - 1) == 0)
+                {
+                    return names[i];
+                }
+
+                continue;
+            }
+
+            if (left >= len && ngx_strncmp(p + 1, names[i], len) == 0
+                && (left == len
+                    || !(p[1 + len] == '_'
+                         || (p[1 + len] >= '0' && p[1 + len] <= '9')
+                         || (p[1 + len] >= 'a' && p[1 + len] <= 'z')
+                         || (p[1 + len] >= 'A' && p[1 + len] <= 'Z'))))
+            {
+                return names[i];
+            }
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -570,7 +636,8 @@ ngx_http_sluice_dir(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sluice_main_conf_t *smcf = conf;
 
-    ngx_str_t  *value;
+    ngx_str_t     *value;
+    struct group  *grp;
 
     if (smcf->path.data != NULL) {
         return "is duplicate";
@@ -599,8 +666,16 @@ ngx_http_sluice_dir(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
-        smcf->group.len = value[2].len - 6;
-        smcf->group.data = value[2].data + 6;
+        ngx_set_errno(0);
+        grp = getgrnam((char *) value[2].data + 6);
+
+        if (grp == NULL) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                               "getgrnam(\"%s\") failed", value[2].data + 6);
+            return NGX_CONF_ERROR;
+        }
+
+        smcf->group = grp->gr_gid;
     }
 
     return NGX_CONF_OK;

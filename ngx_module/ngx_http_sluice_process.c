@@ -20,7 +20,7 @@ static void ngx_http_sluice_process_formers(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
 
 
-/* counters of a process without a slot: counted, and lost with it */
+/* counters of a process without a slot, until it gets one */
 static uint64_t  ngx_http_sluice_no_stat[SLUICE_STAT_MAX];
 
 ngx_http_sluice_process_t  ngx_http_sluice_process = {
@@ -61,6 +61,7 @@ ngx_http_sluice_process_start(ngx_cycle_t *cycle)
         ngx_add_timer(&ngx_http_sluice_process_timer, NGX_HTTP_SLUICE_TICK);
     }
 
+    ngx_http_sluice_usage_start();
     ngx_http_sluice_process_acquire(cycle, smcf);
 
     return NGX_OK;
@@ -111,7 +112,7 @@ ngx_http_sluice_process_acquire(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf)
 {
     char                node[SLUICE_NODE_MAX];
-    unsigned            slot;
+    unsigned            slot, i;
     sluice_dir_t       *dir;
     sluice_error_t      error;
     sluice_lane_conf_t  conf;
@@ -147,6 +148,14 @@ ngx_http_sluice_process_acquire(ngx_cycle_t *cycle,
         ngx_http_sluice_process.slot = slot;
         ngx_http_sluice_process.stat =
                             ngx_http_sluice_process_workers.slots[slot].stat;
+
+        /* what was counted while there was none */
+
+        for (i = 0; i < SLUICE_STAT_COUNT; i++) {
+            sluice_stat_add(ngx_http_sluice_process.stat, i,
+                            ngx_http_sluice_no_stat[i]);
+            ngx_http_sluice_no_stat[i] = 0;
+        }
     }
 
     ngx_http_sluice_process_attach(smcf);

@@ -110,7 +110,7 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    if (clcf->error_pages != NULL) {
+    if (clcf->error_pages != NULL && !r->error_page) {
         err_page = clcf->error_pages->elts;
 
         for (i = 0; i < clcf->error_pages->nelts; i++) {
@@ -119,6 +119,10 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
             }
         }
     }
+
+    /* of an error_page that brought us here: it would be sent for ours */
+
+    r->err_status = 0;
 
     ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
     cv.value = refusal->body[slcf->format];

@@ -31,6 +31,10 @@ static ngx_int_t ngx_http_sluice_request_id_variable(ngx_http_request_t *r,
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
 
+/* a worker's own: one that was made before fork() would be everybody's */
+static uint8_t  ngx_http_sluice_request_id_key[16];
+
+
 static ngx_http_variable_t  ngx_http_sluice_usage_vars[] = {
 
     { ngx_string("sluice_request_id"), NULL,
@@ -47,6 +51,14 @@ ngx_int_t
 ngx_http_sluice_usage_variables(ngx_conf_t *cf)
 {
     return ngx_http_sluice_add_vars(cf, ngx_http_sluice_usage_vars);
+}
+
+
+void
+ngx_http_sluice_usage_start(void)
+{
+    sluice_random(ngx_http_sluice_request_id_key,
+                  sizeof(ngx_http_sluice_request_id_key));
 }
 
 
@@ -171,7 +183,7 @@ ngx_http_sluice_usage_push(ngx_http_sluice_ctx_t *ctx)
 }
 
 
-/* what is known when a request is admitted; ctx may be NULL */
+/* what is known when a request is admitted */
 
 static ngx_int_t
 ngx_http_sluice_usage_begin(ngx_http_request_t *r,
@@ -345,7 +357,11 @@ ngx_http_sluice_usage_end(ngx_http_request_t *r,
     record->outcome = ctx->outcome;
     record->status = r->err_status ? r->err_status : r->headers_out.status;
     record->request_time = ngx_http_sluice_usage_since(r);
-    record->bytes_in = r->request_length;
+
+    /* nginx counts a discarded chunked body anew */
+
+    record->bytes_in = ngx_max(record->bytes_in,
+                               (uint64_t) r->request_length);
     record->bytes_out = r->connection->sent;
 
     if (r->connection->error
@@ -457,18 +473,9 @@ static ngx_int_t
 ngx_http_sluice_request_id_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    static uint64_t    counter;
-    static uint8_t     key[16];
-    static ngx_pid_t   owner;
+    static uint64_t  counter;
 
     sluice_hash_t  hash;
-
-    /* a key that was made before fork() would be every worker's */
-
-    if (owner != ngx_pid) {
-        owner = ngx_pid;
-        sluice_random(key, sizeof(key));
-    }
 
     v->data = ngx_pnalloc(r->pool, 32);
     if (v->data == NULL) {
@@ -476,7 +483,8 @@ ngx_http_sluice_request_id_variable(ngx_http_request_t *r,
     }
 
     counter++;
-    hash = sluice_siphash(key, &counter, sizeof(counter));
+    hash = sluice_siphash(ngx_http_sluice_request_id_key, &counter,
+                          sizeof(counter));
     ngx_hex_dump(v->data, (u_char *) &hash, 16);
 
     v->len = 32;
@@ -584,6 +592,13 @@ ngx_http_sluice_usage_field(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sluice_loc_conf_t *slcf = conf;
 
+    static const char  *secret[] = { "sluice_key", NULL };
+    static const char  *unknown[] = { "upstream_*", "sent_http_*", "status",
+                                      "bytes_sent", "body_bytes_sent",
+                                      "sluice_key_id", "sluice_limit_zone",
+                                      NULL };
+
+    const char                        *mentioned;
     ngx_str_t                         *value;
     ngx_uint_t                         i, late;
     ngx_http_sluice_field_t           *field;
@@ -615,13 +630,19 @@ ngx_http_sluice_usage_field(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     /* it would be empty at admission, and a map over it stay so */
 
-    if (!late
-        && (ngx_strstr(value[2].data, "$upstream_") != NULL
-            || ngx_strstr(value[2].data, "$sent_http_") != NULL))
-    {
+    mentioned = late ? NULL : ngx_http_sluice_mentions(&value[2], unknown);
+
+    if (mentioned != NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "field \"%V\" has a value that is not known when "
-                           "a request is admitted: add \"at=log\"", &value[1]);
+                           "field \"%V\" has $%s, which is not known when a "
+                           "request is admitted: add \"at=log\"",
+                           &value[1], mentioned);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_sluice_mentions(&value[2], secret) != NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "field \"%V\" would record a key", &value[1]);
         return NGX_CONF_ERROR;
     }
 

@@ -143,8 +143,7 @@ uint64_t sluice_lane_room(sluice_lane_t *lane);
 
 
 /*
- * Copies into and out of a ring at a position: in two pieces at its end.
- * len <= ring_size.
+ * Copies into a ring at an offset, in two pieces at its end; len <= ring_size.
  */
 void sluice_ring_write(uint8_t *ring, uint64_t ring_size, uint64_t offset,
     const void *data, size_t len);

@@ -174,6 +174,60 @@ sluice_limit_open(const sluice_dir_t *dir, const char *name,
 }
 
 
+/*
+ * While a former table counts it has every charge of the newest one, too.  So
+ * a newest that nobody uses any more (an upgrade that was taken back, a stop
+ * soon after a change of size) is dropped for the one before it, not that one
+ * for it.  Returns how many numbers are left.
+ */
+
+static unsigned
+sluice_limit_drop_unused(const sluice_dir_t *dir, const char *name,
+    const sluice_file_spec_t *spec, unsigned *numbers, unsigned n)
+{
+    bool             drop;
+    sluice_limit_t   newest, before;
+    sluice_error_t   error;
+
+    while (n > 1) {
+
+        if (sluice_limit_open_file(dir, name, numbers[0], &newest, &error)
+            != SLUICE_OK)
+        {
+            sluice_limit_close(dir, &newest);
+            return n;
+        }
+
+        drop = false;
+
+        if (!sluice_file_fits(&newest.file, spec)
+            && __atomic_load_n(&newest.control->former_over, __ATOMIC_ACQUIRE)
+               < numbers[1])
+        {
+            drop = sluice_limit_open_file(dir, name, numbers[1], &before,
+                                          &error) == SLUICE_OK
+                   && before.window == newest.window
+                   && before.file.header.geometry[2]
+                      == newest.file.header.geometry[2]
+                   && sluice_file_retire(dir, &newest.file) == SLUICE_OK;
+
+            sluice_limit_close(dir, &before);
+        }
+
+        sluice_limit_close(dir, &newest);
+
+        if (!drop) {
+            return n;
+        }
+
+        n--;
+        memmove(numbers, numbers + 1, n * sizeof(unsigned));
+    }
+
+    return n;
+}
+
+
 static sluice_status_t
 sluice_limit_try(const sluice_dir_t *dir, const char *name,
     const sluice_limit_conf_t *conf, sluice_limit_t *limit,
@@ -196,6 +250,8 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
     if (n > SLUICE_LIMIT_SERIES) {
         n = SLUICE_LIMIT_SERIES;
     }
+
+    n = sluice_limit_drop_unused(dir, name, &spec, numbers, n);
 
     newest = (n != 0) ? numbers[0] : 0;
 

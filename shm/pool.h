@@ -22,7 +22,7 @@
 
 
 #define SLUICE_POOL_PREFIX    "pool."
-#define SLUICE_POOL_MEMBERS   256
+#define SLUICE_POOL_MEMBERS   1024     /* lines, former members' included   */
 
 
 typedef enum {

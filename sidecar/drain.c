@@ -248,8 +248,9 @@ sluice_drain_lane(sluice_drain_t *drain, sluice_inlet_t *inlet)
     sluice_error_t          error;
     const sluice_record_t  *record;
 
-    if (inlet->state != SLUICE_INLET_LIVE
-        && inlet->state != SLUICE_INLET_ORPHAN)
+    if ((inlet->state != SLUICE_INLET_LIVE
+         && inlet->state != SLUICE_INLET_ORPHAN)
+        || !sluice_inlet_room(inlet, drain->batch->number))
     {
         return false;
     }

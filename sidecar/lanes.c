@@ -344,6 +344,15 @@ sluice_inlet_break(sluice_inlet_t *inlet, const char *reason)
 
 
 bool
+sluice_inlet_room(const sluice_inlet_t *inlet, uint64_t batch)
+{
+    return inlet->nspans < SLUICE_BATCHES_MAX
+           || inlet->spans[(inlet->span + inlet->nspans - 1)
+                           % SLUICE_BATCHES_MAX].batch == batch;
+}
+
+
+bool
 sluice_inlet_join(sluice_inlet_t *inlet, uint64_t batch)
 {
     sluice_inlet_span_t  *span;
@@ -357,7 +366,7 @@ sluice_inlet_join(sluice_inlet_t *inlet, uint64_t batch)
         }
     }
 
-    /* there are as many spans as batches, so one is free */
+    /* sluice_inlet_room() was asked */
 
     span = &inlet->spans[(inlet->span + inlet->nspans++) % SLUICE_BATCHES_MAX];
 

@@ -93,6 +93,13 @@ void sluice_lanes_mark_last(sluice_lanes_t *lanes);
 void sluice_inlet_break(sluice_inlet_t *inlet, const char *reason);
 
 /*
+ * Whether the lane can join it.  Spans that are done stay behind one that is
+ * not, and their batches are used again: a batch that waits for its server
+ * holds back the lanes it is of.
+ */
+bool sluice_inlet_room(const sluice_inlet_t *inlet, uint64_t batch);
+
+/*
  * The lane joins a batch; false: it had joined before.  From then on until
  * it is acknowledged the lane stays, and `cover` tells how far the batch
  * goes: to that position of the ring, and to before that entry.

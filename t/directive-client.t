@@ -51,7 +51,7 @@ qr/\[emerg\] .*"sluice_client" directive is duplicate in /
         sluice_limit zone=rpm limit=1;
     }
 --- error_log eval
-qr{\[emerg\] .*limit "rpm" in location "/t" never matches: it counts by \$sluice_client, and the location has no "sluice_client"}
+qr{\[emerg\] .*limit "rpm" in location "/t" never matches: it counts by \$sluice_client, and there is no "sluice_client"}
 
 
 

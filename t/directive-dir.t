@@ -55,7 +55,7 @@ qr/\[emerg\] .*invalid parameter "group=" in /
     sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp group=no-such-group;
     sluice_limit_zone $remote_addr zone=rpm:64k window=1h;
 --- error_log eval
-qr/\[emerg\] .*"sluice_dir" has an unknown group "no-such-group"/
+qr/\[emerg\] .*getgrnam\("no-such-group"\) failed/
 
 
 

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 24;
+plan tests => 26;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -111,3 +111,11 @@ qr/\[emerg\] .*duplicate zone "rpm": it is in .*nginx\.conf:\d+ in /
     sluice_limit_zone $remote_addr zone=rpm:1m rate=1m;
 --- error_log eval
 qr/\[emerg\] .*invalid parameter "rate=1m" in /
+
+
+
+=== TEST 13: a key that is empty whenever it is asked for
+--- http_config
+    sluice_limit_zone ${sluice_key_id} zone=k:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "k" never matches/

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 22;
+plan tests => 24;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -79,7 +79,7 @@ qr/\[emerg\] .*invalid parameter "at=end" in /
 --- config
     sluice_usage_field a $upstream_http_x;
 --- error_log eval
-qr/\[emerg\] .*field "a" has a value that is not known when a request is admitted: add "at=log" in /
+qr/\[emerg\] .*field "a" has \$\S+, which is not known when a request is admitted: add "at=log" in /
 
 
 
@@ -87,7 +87,7 @@ qr/\[emerg\] .*field "a" has a value that is not known when a request is admitte
 --- config
     sluice_usage_field a "x-$sent_http_x";
 --- error_log eval
-qr/\[emerg\] .*field "a" has a value that is not known/
+qr/\[emerg\] .*field "a" has \$\S+, which is not known/
 
 
 
@@ -105,3 +105,11 @@ qr/\[emerg\] .*"sluice_usage_field" directive has a field of that name already i
     sluice_usage_field a $no_such_variable;
 --- error_log eval
 qr/\[emerg\] .*unknown "no_such_variable" variable/
+
+
+
+=== TEST 12: a field that would record a key
+--- config
+    sluice_usage_field s "x${sluice_key}y" at=log;
+--- error_log eval
+qr/\[emerg\] .*field "s" would record a key/

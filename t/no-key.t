@@ -84,7 +84,7 @@ set_states('disabled', 100, 30);
 --- error_log
 refusing request, no key of pool "p" is well
 --- x_records
-outcome=no_key status=503 key=- pool=- zone=- tries=0 uri=/t
+outcome=no_key status=503 key=- pool=p zone=- tries=0 uri=/t
 outcome=no_key status=503
 --- x_zone
 rpm passed=0 refused=0
@@ -143,10 +143,10 @@ sk-2
 set_states('disabled', 'disabled', 'disabled');
 --- request
 GET /q
---- error_code: 500
+--- error_code: 503
 --- response_body_like: No upstream key is available
 --- x_records
-outcome=no_key status=500 uri=/q key=d pool=q tries=1
+outcome=no_key status=503 uri=/q key=d pool=q tries=1
 --- x_zone
 rpm passed=1 refused=0
 --- x_members

@@ -119,7 +119,6 @@ GET /t
         sluice_client $arg_c;
         sluice_key p;
         sluice_usage_field key $sluice_key_id at=log;
-        sluice_usage_field early $sluice_key_id;
         sluice_usage_field client $sluice_client;
         proxy_set_header Authorization "Bearer $sluice_key";
         proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
@@ -129,4 +128,4 @@ GET /t?c=me
 --- x_records eval
 use Digest::SHA 'hmac_sha256_hex';
 my $hash = substr hmac_sha256_hex('me', '1234567890123456'), 0, 32;
-"client=$hash field.client=$hash key=a field.key=a field.early=-"
+"client=$hash field.client=$hash key=a field.key=a"

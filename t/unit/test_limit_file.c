@@ -215,6 +215,69 @@ test_restarted(void **state)
 }
 
 
+/*
+ * An upgrade with another size is taken back: the old configuration goes on
+ * with its table, which has the charges of both.
+ */
+
+static void
+test_taken_back(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, again, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_true(test_charge(&one, &former, 3));
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_true(test_charge(&two, &former, 3));
+    test_close(d, &two);
+    test_close(d, &former);
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &again, &former),
+                     SLUICE_OK);
+    assert_string_equal(again.file.name, "zone.rpm.1");
+    assert_null(former.buckets);
+    assert_true(test_charge(&again, &former, 3));
+    assert_false(test_charge(&again, &former, 3));
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.2", NULL), 0);
+
+    test_close(d, &again);
+    test_close(d, &one);
+}
+
+
+/* a stop soon after a change of size, and a start with a third one */
+
+static void
+test_stopped_between(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, three, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_true(test_charge(&one, &former, 2));
+    test_close(d, &one);
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    test_close(d, &two);
+    test_close(d, &former);
+
+    assert_int_equal(test_open(d, 32, TEST_WINDOW, 1, &three, &former),
+                     SLUICE_OK);
+    assert_string_equal(former.file.name, "zone.rpm.1");
+    assert_true(test_charge(&three, &former, 2));
+    assert_false(test_charge(&three, &former, 2));
+
+    test_close(d, &three);
+    test_close(d, &former);
+}
+
+
 /* the process that ended a table died before it unlinked it */
 
 static void
@@ -415,6 +478,8 @@ main(void)
         util_test(test_same),
         util_test(test_resized),
         util_test(test_restarted),
+        util_test(test_taken_back),
+        util_test(test_stopped_between),
         util_test(test_half_ended),
         util_test(test_other_limit),
         util_test(test_stale),

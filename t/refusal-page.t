@@ -1,0 +1,199 @@
+# Why it exists: the page that answers a refusal is free, but what goes to an
+# upstream instead of one is not: it is limited, has a key and is recorded; and
+# a refusal is told as what it is, wherever a redirect has led.
+
+use Test::Nginx::Socket;
+require './t/lib/Sluice/Test.pm';
+
+plan tests => 28;
+
+add_block_preprocessor(sub {
+    my ($block) = @_;
+
+    $block->set_value('http_config', ($block->http_config // '') . '
+        sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+        sluice_limit_zone $remote_addr zone=rpm:64k window=1h;
+        sluice_limit_zone $remote_addr zone=other:64k window=1h;
+        sluice_key_pool p { key sk-p id=a; }
+        sluice_key_pool q { key sk-q id=b; }
+        server {
+            listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+            location = /bad { return 502; }
+            location / { return 200 "for $http_authorization\n"; }
+        }
+    ');
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a cheaper upstream instead of a refusal has its own limit and key
+--- config
+    location = /t {
+        sluice_usage on;
+        sluice_key p;
+        sluice_limit zone=rpm limit=1;
+        error_page 429 = @cheap;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location @cheap {
+        sluice_key q;
+        sluice_limit zone=other limit=1;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /t", "GET /t", "GET /t"]
+--- response_body_like eval
+["for sk-p", "for sk-q", "Rate limit reached"]
+--- error_code eval
+[200, 200, 429]
+--- x_zone
+rpm passed=1 refused=2
+other passed=1 refused=1
+
+
+
+=== TEST 2: no room for a record: nothing goes to an upstream without one
+--- http_config
+    sluice_ring 64k open=1;
+--- config
+    location = /outer {
+        sluice_usage on;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/inner;
+    }
+    location = /inner {
+        sluice_usage on;
+        sluice_key p;
+        error_page 503 = @backup;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location @backup {
+        sluice_usage on;
+        sluice_key p;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /outer
+--- error_code: 503
+--- response_body_like: cannot be accounted for
+--- error_log
+refusing request, no room for its record
+--- x_counters
+admitted=1 recorded=1 refused_record=2
+
+
+
+=== TEST 3: what an upstream was asked for is recorded, though refused later
+--- config
+    sluice_usage on refused=off;
+    location = /bad {
+        sluice_key p;
+        error_page 502 = @backup;
+        proxy_intercept_errors on;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        proxy_set_header Authorization $sluice_key;
+    }
+    location @backup {
+        sluice_limit zone=rpm limit=1;
+        root $TEST_NGINX_SERVER_ROOT/html;
+        try_files /index.html =404;
+    }
+--- request eval
+["GET /bad", "GET /bad"]
+--- error_code eval
+[200, 429]
+--- x_records
+outcome=admitted key=a tries=1
+outcome=limit key=a tries=1
+
+
+
+=== TEST 4: wrong passwords do not use up a client's limit
+--- config
+    sluice_key p;
+    sluice_limit zone=rpm limit=1;
+    error_page 401 /401.html;
+    location = /t {
+        auth_basic closed;
+        auth_basic_user_file $TEST_NGINX_SERVER_ROOT/html/users;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /401.html {
+        alias $TEST_NGINX_SERVER_ROOT/html/users;
+    }
+--- user_files
+>>> users
+u:{PLAIN}p
+--- request eval
+["GET /t", "GET /t", "GET /t"]
+--- more_headers eval
+["Authorization: Basic dTp3", "Authorization: Basic dTp3",
+ "Authorization: Basic dTpw"]
+--- error_code eval
+[401, 401, 200]
+--- x_zone
+rpm passed=1 refused=0
+
+
+
+=== TEST 5: a refusal is not sent with the status of what led to it
+--- config
+    location = /t {
+        error_page 404 =200 @limited;
+        return 404;
+    }
+    location @limited {
+        sluice_limit zone=rpm limit=1;
+        try_files /index.html =404;
+        root $TEST_NGINX_SERVER_ROOT/html;
+    }
+--- request eval
+["GET /t", "GET /t"]
+--- error_code eval
+[200, 429]
+--- response_body_like eval
+["It works", "Rate limit reached"]
+
+
+
+=== TEST 6: a refusal within an error page has the client's dialect
+--- config
+    sluice_error_format openai;
+    error_page 404 = @limited;
+    error_page 429 /429.html;
+    location = /t {
+        return 404;
+    }
+    location @limited {
+        sluice_limit zone=rpm limit=1;
+        root $TEST_NGINX_SERVER_ROOT/html;
+        try_files /index.html =404;
+    }
+--- request eval
+["GET /t", "GET /t"]
+--- error_code eval
+[200, 429]
+--- response_body_like eval
+["It works", "rate_limit_exceeded"]
+
+
+
+=== TEST 7: a key asked for before admission is empty, and that is told
+--- config
+    location = /t {
+        set $auth "Bearer $sluice_key";
+        sluice_key p;
+        proxy_set_header Authorization $auth;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /t
+--- error_code: 200
+--- error_log
+$sluice_key was asked for before admission, and is empty: pool "p"
