@@ -123,6 +123,7 @@ sluice_drain_scan(sluice_drain_t *drain)
     sluice_lanes_scan(lanes);
     sluice_lanes_remove_drained(lanes);
     sluice_writers_lag(drain->writers, sluice_lanes_lag(lanes));
+    sluice_writers_watch(drain->writers);
 
     if (!drain->settled && lanes->scans >= SLUICE_DRAIN_SURE
         && sluice_lanes_past_first(lanes))
@@ -289,10 +290,11 @@ sluice_drain_lane(sluice_drain_t *drain, sluice_inlet_t *inlet)
             inlet->held = true;
             inlet->held_until = 0;
 
-            if (!sluice_drain_damaged_ring(drain, inlet)) {
-                return true;
-            }
-            break;
+            /* on the disk, which takes its time: now the other lanes */
+
+            (void) sluice_drain_damaged_ring(drain, inlet);
+
+            return true;
 
         default: /* SLUICE_READ_BROKEN */
             sluice_inlet_break(inlet, error.text);

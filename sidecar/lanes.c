@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 
 
-#define SLUICE_LANES_RETRY  5000        /* ms, for what could not be opened  */
+#define SLUICE_LANES_RETRY   5000       /* ms, for what could not be opened  */
+#define SLUICE_LANES_REPEAT  1000       /* ms between lines about scans      */
 
 
 static int sluice_lanes_visit(const char *name, void *data);
@@ -66,18 +67,25 @@ sluice_lanes_close(sluice_lanes_t *lanes)
 void
 sluice_lanes_scan(sluice_lanes_t *lanes)
 {
-    unsigned         i;
+    unsigned         i, withheld;
     sluice_error_t   error;
     sluice_inlet_t  *inlet;
 
     lanes->scans++;
 
-    if (sluice_dir_walk(lanes->dir, sluice_lanes_visit, lanes, &error)
-        != SLUICE_OK)
-    {
-        sluice_log(SLUICE_LOG_ERROR, "%s", error.text);
+    lanes->unread = sluice_dir_walk(lanes->dir, sluice_lanes_visit, lanes,
+                                    &error)
+                    != SLUICE_OK;
+
+    if (lanes->unread) {
+        if (sluice_log_due(&lanes->limit, SLUICE_LANES_REPEAT, &withheld)) {
+            sluice_log(SLUICE_LOG_ERROR, "%s", error.text);
+        }
+
         return;
     }
+
+    lanes->scanned = true;
 
     for (i = 0; i < lanes->n; i++) {
 
@@ -191,7 +199,7 @@ sluice_lanes_add(sluice_lanes_t *lanes, const char *name)
 
     strcpy(inlet->name, name);
     inlet->state = SLUICE_INLET_SKIPPED;
-    inlet->initial = (lanes->scans == 1);
+    inlet->initial = !lanes->scanned;
 
     lanes->inlet[lanes->n++] = inlet;
 
@@ -209,6 +217,7 @@ sluice_inlet_open(sluice_lanes_t *lanes, sluice_inlet_t *inlet)
 
     status = sluice_lane_reader_open(lanes->dir, inlet->name, &inlet->reader,
                                      &error);
+    inlet->status = status;
 
     if (status != SLUICE_OK) {
 
@@ -520,6 +529,28 @@ sluice_lanes_lag(const sluice_lanes_t *lanes)
 }
 
 
+unsigned
+sluice_lanes_left(const sluice_lanes_t *lanes)
+{
+    unsigned               i, n;
+    const sluice_inlet_t  *inlet;
+
+    n = 0;
+
+    for (i = 0; i < lanes->n; i++) {
+        inlet = lanes->inlet[i];
+
+        /* ABSENT: its worker has removed it meanwhile */
+
+        n += sluice_inlet_left(inlet)
+             && !(inlet->state == SLUICE_INLET_SKIPPED
+                  && inlet->status == SLUICE_ABSENT);
+    }
+
+    return n;
+}
+
+
 bool
 sluice_lanes_past_first(const sluice_lanes_t *lanes)
 {
@@ -529,16 +560,44 @@ sluice_lanes_past_first(const sluice_lanes_t *lanes)
     for (i = 0; i < lanes->n; i++) {
         inlet = lanes->inlet[i];
 
-        if (!inlet->initial || sluice_inlet_left(inlet)) {
+        if (!inlet->initial) {
             continue;
         }
 
-        if (inlet->state != SLUICE_INLET_LIVE || inlet->acked < inlet->first) {
+        switch (inlet->state) {
+
+        case SLUICE_INLET_LIVE:
+            if (inlet->acked < inlet->first) {
+                return false;
+            }
+            break;
+
+        case SLUICE_INLET_ORPHAN:
             return false;
+
+        case SLUICE_INLET_READ:
+            if (!sluice_inlet_idle(inlet)) {
+                return false;
+            }
+            break;
+
+        case SLUICE_INLET_SKIPPED:
+
+            /* rights may be given: then what it holds comes */
+
+            if (inlet->status != SLUICE_CORRUPT
+                && inlet->status != SLUICE_VERSION)
+            {
+                return false;
+            }
+            break;
+
+        default: /* SLUICE_INLET_BROKEN */
+            break;
         }
     }
 
-    return true;
+    return lanes->scanned;
 }
 
 

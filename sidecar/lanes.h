@@ -53,6 +53,7 @@ typedef struct {
     uint64_t               acked;       /* position, the tail is there       */
     uint32_t               entry;       /* next to be read                   */
     uint32_t               forgotten;   /* entries that are acknowledged     */
+    sluice_status_t        status;      /* why it could not be opened        */
     bool                   initial;     /* it was there when we began        */
     bool                   told;        /* that it cannot be removed         */
 
@@ -75,6 +76,9 @@ typedef struct {
     unsigned              size;
     uint64_t              scans;
     uint64_t              removed;      /* lanes                             */
+    bool                  scanned;      /* one scan saw all of the directory */
+    bool                  unread;       /* the last one did not              */
+    sluice_log_limit_t    limit;
     bool                  replaced;     /* the path names another directory  */
 } sluice_lanes_t;
 
@@ -116,6 +120,9 @@ void sluice_lanes_remove_drained(sluice_lanes_t *lanes);
 
 /* bytes that wait in all rings */
 uint64_t sluice_lanes_lag(const sluice_lanes_t *lanes);
+
+/* how many are left as they are, and hold what they held */
+unsigned sluice_lanes_left(const sluice_lanes_t *lanes);
 
 /* whether all that was there when we began, or when told, is acknowledged */
 bool sluice_lanes_past_first(const sluice_lanes_t *lanes);

@@ -36,13 +36,6 @@ sluice_log_level(sluice_log_level_t level)
 }
 
 
-const char *
-sluice_log_level_name(unsigned level)
-{
-    return level < SLUICE_LOG_LEVELS ? sluice_log_names[level] : NULL;
-}
-
-
 int
 sluice_log_level_parse(const char *name)
 {
@@ -172,9 +165,12 @@ sluice_log_cut_userinfo(char *text)
         p += 3;
         last = NULL;
 
-        /* the last "@": a password that should have been escaped has more */
+        /*
+         * The last "@": a password that should have been escaped has more,
+         * and may have spaces.
+         */
 
-        for (at = p; *at != '\0' && *at != ' ' && *at != '"'; at++) {
+        for (at = p; *at != '\0' && *at != '"'; at++) {
             if (*at == '@') {
                 last = at;
             }

@@ -35,8 +35,7 @@ typedef struct {
 
 void sluice_log_level(sluice_log_level_t level);
 
-/* "error"; -1 for a word that is no level */
-const char *sluice_log_level_name(unsigned level);
+/* -1 for a word that is no level */
 int sluice_log_level_parse(const char *name);
 
 /* from now on "***" stands for it; shorter than 4 bytes: not masked */

@@ -74,7 +74,7 @@ static const sluice_option_t  sluice_options[] = {
       SLUICE_OPTION_TIME, SLUICE_PROGRAM_SLUICED, sluice_at(retention),
       0, 24855 * SLUICE_DAY,
       "how long MongoDB keeps a record, counted from its own\n"
-      "time; 0: for ever" },
+      "time; 0: no TTL is made; one that is there stays" },
 
     { "drain-timeout", "SLUICE_DRAIN_TIMEOUT", "TIME", "30s",
       SLUICE_OPTION_TIME, SLUICE_PROGRAM_SLUICED, sluice_at(drain_timeout),
@@ -181,7 +181,7 @@ sluice_options_parse(sluice_options_t *options, sluice_program_t program,
         if (strncmp(argv[i], "--", 2) != 0) {
             if (argv[i][0] == '-') {
                 return sluice_error(error, SLUICE_FAILED,
-                                    "unknown option \"%s\"", argv[i]);
+                                    "an option has \"--\" before its name");
             }
 
             options->words[options->nwords++] = argv[i];
@@ -192,8 +192,12 @@ sluice_options_parse(sluice_options_t *options, sluice_program_t program,
         o = sluice_options_find(program, argv[i] + 2, len);
 
         if (o == NULL) {
+            /* no more than looks like one: it may hold a password */
+
+            len = strspn(argv[i], "abcdefghijklmnopqrstuvwxyz-");
+
             return sluice_error(error, SLUICE_FAILED,
-                                "unknown option \"%.*s\"", (int) len + 2,
+                                "unknown option \"%.*s\"", (int) len,
                                 argv[i]);
         }
 

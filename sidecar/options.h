@@ -13,9 +13,7 @@
 #include <stdint.h>
 
 
-#ifndef SLUICE_VERSION
-#define SLUICE_VERSION  "0.1.0"
-#endif
+#define SLUICE_RELEASE  "0.1.0"
 
 
 typedef enum {

@@ -4,7 +4,9 @@
 #include "quarantine.h"
 #include "clock.h"
 #include "document.h"
+#include "log.h"
 
+#include <bson/bson.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,15 +15,19 @@
 #include <unistd.h>
 
 
+static sluice_status_t sluice_quarantine_begin(
+    sluice_quarantine_t *quarantine, sluice_quarantine_file_t *file,
+    sluice_error_t *error);
+static sluice_status_t sluice_quarantine_end(sluice_quarantine_t *quarantine,
+    sluice_quarantine_file_t *file, sluice_status_t status,
+    sluice_error_t *error);
+static sluice_status_t sluice_quarantine_reject(
+    sluice_quarantine_t *quarantine, const sluice_batch_t *batch,
+    const sluice_batch_reject_t *reject, sluice_error_t *error);
 static sluice_status_t sluice_quarantine_put(sluice_quarantine_t *quarantine,
     sluice_quarantine_file_t *file, const bson_t *line,
     sluice_error_t *error);
 static sluice_status_t sluice_quarantine_file(sluice_quarantine_t *quarantine,
-    sluice_quarantine_file_t *file, sluice_error_t *error);
-static sluice_status_t sluice_quarantine_flush(
-    sluice_quarantine_t *quarantine, sluice_quarantine_file_t *file,
-    sluice_error_t *error);
-static sluice_status_t sluice_quarantine_fail(sluice_quarantine_t *quarantine,
     sluice_quarantine_file_t *file, sluice_error_t *error);
 
 
@@ -109,17 +115,15 @@ sluice_quarantine_damage(sluice_quarantine_t *quarantine,
     BSON_APPEND_BINARY(&line, "bytes", BSON_SUBTYPE_BINARY, bytes,
                        (uint32_t) len);
 
-    pthread_mutex_lock(&quarantine->mutex);
-
-    status = sluice_quarantine_put(quarantine, &quarantine->damaged, &line,
-                                   error);
+    status = sluice_quarantine_begin(quarantine, &quarantine->damaged, error);
 
     if (status == SLUICE_OK) {
-        status = sluice_quarantine_flush(quarantine, &quarantine->damaged,
-                                         error);
+        status = sluice_quarantine_put(quarantine, &quarantine->damaged, &line,
+                                       error);
     }
 
-    pthread_mutex_unlock(&quarantine->mutex);
+    status = sluice_quarantine_end(quarantine, &quarantine->damaged, status,
+                                   error);
 
     bson_destroy(&line);
 
@@ -128,52 +132,127 @@ sluice_quarantine_damage(sluice_quarantine_t *quarantine,
 
 
 sluice_status_t
-sluice_quarantine_reject(sluice_quarantine_t *quarantine,
-    const bson_t *document, int32_t code, const char *text,
-    sluice_error_t *error)
+sluice_quarantine_rejects(sluice_quarantine_t *quarantine,
+    const sluice_batch_t *batch, sluice_error_t *error)
 {
-    bson_t           line;
+    uint32_t         i;
     sluice_status_t  status;
 
     if (quarantine->dir == -1) {
         return SLUICE_OK;
     }
 
-    bson_init(&line);
-    BSON_APPEND_DATE_TIME(&line, "refused",
-                          (int64_t) (sluice_clock_wall_us() / 1000));
-    BSON_APPEND_INT32(&line, "code", code);
-    (void) sluice_document_text(&line, "reason", text, strlen(text));
-    BSON_APPEND_DOCUMENT(&line, "document", document);
+    status = sluice_quarantine_begin(quarantine, &quarantine->rejected, error);
+
+    for (i = 0; status == SLUICE_OK && i < batch->nrejects; i++) {
+        status = sluice_quarantine_reject(quarantine, batch,
+                                          &batch->rejects[i], error);
+    }
+
+    return sluice_quarantine_end(quarantine, &quarantine->rejected, status,
+                                 error);
+}
+
+
+/* takes the mutex, which sluice_quarantine_end() gives back */
+
+static sluice_status_t
+sluice_quarantine_begin(sluice_quarantine_t *quarantine,
+    sluice_quarantine_file_t *file, sluice_error_t *error)
+{
+    struct stat      st;
+    sluice_status_t  status;
 
     pthread_mutex_lock(&quarantine->mutex);
 
-    status = sluice_quarantine_put(quarantine, &quarantine->rejected, &line,
-                                   error);
+    status = sluice_quarantine_file(quarantine, file, error);
+    if (status != SLUICE_OK) {
+        return status;
+    }
+
+    if (fstat(file->fd, &st) == -1) {
+        sluice_error_errno(error, SLUICE_FAILED,
+                           "fstat \"%s/%s.jsonl\" failed", quarantine->path,
+                           file->name);
+        close(file->fd);
+        file->fd = -1;
+
+        return SLUICE_FAILED;
+    }
+
+    file->size = st.st_size;
+
+    return SLUICE_OK;
+}
+
+
+/* what was written goes to the disk, or is cut off: it comes again */
+
+static sluice_status_t
+sluice_quarantine_end(sluice_quarantine_t *quarantine,
+    sluice_quarantine_file_t *file, sluice_status_t status,
+    sluice_error_t *error)
+{
+    if (status == SLUICE_OK && fdatasync(file->fd) == -1) {
+
+        /*
+         * The kernel tells an error once and may have dropped the pages:
+         * what this file holds is no longer to be relied upon.
+         */
+
+        file->abandoned = true;
+
+        status = sluice_error_errno(error, SLUICE_FAILED, "fdatasync "
+                                    "\"%s/%s.jsonl\" failed",
+                                    quarantine->path, file->name);
+    }
+
+    if (status != SLUICE_OK && file->fd != -1) {
+
+        if (ftruncate(file->fd, file->size) == -1) {
+            sluice_log(SLUICE_LOG_ERROR, "ftruncate \"%s/%s.jsonl\" failed: "
+                       "%s; lines may stand in it twice", quarantine->path,
+                       file->name, strerror(errno));
+        }
+
+        close(file->fd);
+        file->fd = -1;
+    }
 
     pthread_mutex_unlock(&quarantine->mutex);
-
-    bson_destroy(&line);
 
     return status;
 }
 
 
-sluice_status_t
-sluice_quarantine_sync(sluice_quarantine_t *quarantine, sluice_error_t *error)
+static sluice_status_t
+sluice_quarantine_reject(sluice_quarantine_t *quarantine,
+    const sluice_batch_t *batch, const sluice_batch_reject_t *reject,
+    sluice_error_t *error)
 {
-    sluice_status_t  status;
+    bson_t                      line, document;
+    sluice_status_t             status;
+    const sluice_batch_lane_t  *lane;
 
-    status = SLUICE_OK;
+    lane = sluice_batch_lane(batch, reject->index);
 
-    pthread_mutex_lock(&quarantine->mutex);
+    bson_init(&document);
+    sluice_document_make(&document, sluice_batch_record(batch, reject->index),
+                         lane->uuid, lane->node);
 
-    if (quarantine->rejected.fd != -1) {
-        status = sluice_quarantine_flush(quarantine, &quarantine->rejected,
-                                         error);
-    }
+    bson_init(&line);
+    BSON_APPEND_DATE_TIME(&line, "refused",
+                          (int64_t) (sluice_clock_wall_us() / 1000));
+    BSON_APPEND_INT32(&line, "code", reject->code);
+    (void) sluice_document_text(&line, "reason", reject->text,
+                                strlen(reject->text));
+    BSON_APPEND_DOCUMENT(&line, "document", &document);
 
-    pthread_mutex_unlock(&quarantine->mutex);
+    status = sluice_quarantine_put(quarantine, &quarantine->rejected, &line,
+                                   error);
+
+    bson_destroy(&line);
+    bson_destroy(&document);
 
     return status;
 }
@@ -188,11 +267,6 @@ sluice_quarantine_put(sluice_quarantine_t *quarantine,
     ssize_t           n;
     sluice_status_t   status;
 
-    status = sluice_quarantine_file(quarantine, file, error);
-    if (status != SLUICE_OK) {
-        return status;
-    }
-
     json = bson_as_canonical_extended_json(line, &len);
     if (json == NULL) {
         return sluice_error(error, SLUICE_FAILED, "no memory for a line of "
@@ -201,6 +275,8 @@ sluice_quarantine_put(sluice_quarantine_t *quarantine,
 
     json[len++] = '\n';             /* over the NUL: nobody needs it */
 
+    status = SLUICE_OK;
+
     for (done = 0; done < len; done += (size_t) n) {
         n = write(file->fd, json + done, len - done);
 
@@ -208,7 +284,9 @@ sluice_quarantine_put(sluice_quarantine_t *quarantine,
             n = 0;
 
         } else if (n <= 0) {
-            status = sluice_quarantine_fail(quarantine, file, error);
+            status = sluice_error_errno(error, SLUICE_FAILED, "writing "
+                                        "\"%s/%s.jsonl\" failed",
+                                        quarantine->path, file->name);
             break;
         }
     }
@@ -282,40 +360,6 @@ failed:
     if (fd != -1) {
         close(fd);
     }
-
-    return SLUICE_FAILED;
-}
-
-
-static sluice_status_t
-sluice_quarantine_flush(sluice_quarantine_t *quarantine,
-    sluice_quarantine_file_t *file, sluice_error_t *error)
-{
-    if (fdatasync(file->fd) == -1) {
-
-        /*
-         * The kernel tells an error once and may have dropped the pages:
-         * what this file holds is no longer to be relied upon.
-         */
-
-        file->abandoned = true;
-
-        return sluice_quarantine_fail(quarantine, file, error);
-    }
-
-    return SLUICE_OK;
-}
-
-
-static sluice_status_t
-sluice_quarantine_fail(sluice_quarantine_t *quarantine,
-    sluice_quarantine_file_t *file, sluice_error_t *error)
-{
-    sluice_error_errno(error, SLUICE_FAILED, "writing \"%s/%s.jsonl\" failed",
-                       quarantine->path, file->name);
-
-    close(file->fd);
-    file->fd = -1;
 
     return SLUICE_FAILED;
 }

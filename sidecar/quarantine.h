@@ -5,21 +5,24 @@
  * ("dead-letters.jsonl").  Both are lines of canonical extended JSON, and
  * are on the disk before a lane's tail moves over what they hold.  A kill in
  * between writes a line again: position and _id tell it from another one.
+ * What fails half way is cut off again.
  */
 
 #ifndef SLUICE_QUARANTINE_H
 #define SLUICE_QUARANTINE_H
 
+#include "batch.h"
 #include "error.h"
 
-#include <bson/bson.h>
 #include <pthread.h>
+#include <sys/types.h>
 #include <stdint.h>
 
 
 typedef struct {
     const char  *name;
     int          fd;            /* -1: not open                              */
+    off_t        size;          /* before what is being written              */
     bool         abandoned;     /* its disk failed: the next has a new name  */
 } sluice_quarantine_file_t;
 
@@ -46,12 +49,9 @@ sluice_status_t sluice_quarantine_damage(sluice_quarantine_t *quarantine,
     const uint8_t lane[16], uint64_t position, const char *reason,
     const void *bytes, size_t len, sluice_error_t *error);
 
-/* any thread; the lines are on the disk after sluice_quarantine_sync() */
-sluice_status_t sluice_quarantine_reject(sluice_quarantine_t *quarantine,
-    const bson_t *document, int32_t code, const char *text,
-    sluice_error_t *error);
-sluice_status_t sluice_quarantine_sync(sluice_quarantine_t *quarantine,
-    sluice_error_t *error);
+/* the batch's rejects, all of them or none; any thread; OK: on the disk */
+sluice_status_t sluice_quarantine_rejects(sluice_quarantine_t *quarantine,
+    const sluice_batch_t *batch, sluice_error_t *error);
 
 
 #endif /* SLUICE_QUARANTINE_H */

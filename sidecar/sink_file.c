@@ -30,7 +30,8 @@
  *
  * The file is renamed by whoever rotates it, in its directory; SIGHUP makes
  * a new one, between batches, once settled.  At start the file of the state
- * is looked for by its inode, and goes on being written until settled.
+ * is looked for by its inode and by what it holds, and goes on being written
+ * until settled.
  */
 
 #define _GNU_SOURCE
@@ -53,6 +54,7 @@
 
 #define SLUICE_SINK_BUFFER  (256 * 1024)
 #define SLUICE_SINK_LINE    (64 * 1024)     /* longer than any line of ours  */
+#define SLUICE_SINK_BEGIN   "{ \"_id\" : { \"lane\""
 
 
 typedef struct {
@@ -114,6 +116,9 @@ static sluice_status_t sluice_lines_store(sluice_sink_file_t *file,
 static sluice_status_t sluice_lines_recover(sluice_sink_file_t *file,
     sluice_error_t *error);
 static int sluice_lines_rotated(sluice_sink_file_t *file);
+static bool sluice_lines_named(const sluice_sink_file_t *file,
+    const char *name);
+static bool sluice_lines_ours(const sluice_sink_file_t *file, int fd);
 static sluice_status_t sluice_lines_resume(sluice_sink_file_t *file,
     sluice_error_t *error);
 static sluice_status_t sluice_lines_scan(sluice_sink_file_t *file,
@@ -123,6 +128,7 @@ static bool sluice_lines_scan_line(sluice_sink_file_t *file, const char *line,
 static int sluice_lines_compare(const void *one, const void *two);
 static bool sluice_lines_has(const sluice_sink_file_t *file,
     const uint8_t uuid[16], uint64_t sequence);
+static sluice_sink_answer_t sluice_lines_answer(int err);
 static sluice_status_t sluice_lines_prepare(sluice_sink_file_t *file,
     sluice_error_t *error);
 static sluice_status_t sluice_lines_put(sluice_sink_file_t *file,
@@ -141,7 +147,8 @@ sluice_sink_file_create(const char *rest, sluice_error_t *error)
     if (*rest == '\0' || rest[strlen(rest) - 1] == '/'
         || strlen(rest) >= PATH_MAX - 16)
     {
-        sluice_error(error, SLUICE_FAILED, "\"file:%s\" names no file", rest);
+        sluice_error(error, SLUICE_FAILED, "the sink is file:/path, and its "
+                     "path names no file");
         return NULL;
     }
 
@@ -520,7 +527,6 @@ sluice_lines_rotated(sluice_sink_file_t *file)
 {
     int             fd, found;
     DIR            *d;
-    struct stat     st;
     struct dirent  *e;
 
     fd = openat(file->dir, ".", O_RDONLY|O_DIRECTORY|O_CLOEXEC);
@@ -537,16 +543,15 @@ sluice_lines_rotated(sluice_sink_file_t *file)
 
     while (found == -1 && (e = readdir(d)) != NULL) {
 
-        if (e->d_ino != file->state.inode) {
+        if (e->d_ino != file->state.inode
+            || !sluice_lines_named(file, e->d_name))
+        {
             continue;
         }
 
         found = openat(file->dir, e->d_name, O_RDWR|O_NONBLOCK|O_CLOEXEC);
 
-        if (found != -1
-            && (fstat(found, &st) == -1 || !S_ISREG(st.st_mode)
-                || st.st_dev != file->state.device))
-        {
+        if (found != -1 && !sluice_lines_ours(file, found)) {
             close(found);
             found = -1;
         }
@@ -555,6 +560,68 @@ sluice_lines_rotated(sluice_sink_file_t *file)
     closedir(d);
 
     return found;
+}
+
+
+/* as those that rotate files name them, and none that stands beside ours */
+
+static bool
+sluice_lines_named(const sluice_sink_file_t *file, const char *name)
+{
+    size_t  len;
+
+    len = strlen(file->base);
+
+    return strncmp(name, file->base, len) == 0
+           && strncmp(name + len, ".state", 6) != 0
+           && strcmp(name + len, ".lock") != 0;
+}
+
+
+/* an inode is used again, by what was compressed for instance */
+
+static bool
+sluice_lines_ours(const sluice_sink_file_t *file, int fd)
+{
+    char         text[sizeof(SLUICE_SINK_BEGIN)], *p;
+    size_t       len;
+    off_t        at;
+    ssize_t      n;
+    struct stat  st;
+
+    if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)
+        || st.st_dev != file->state.device
+        || st.st_ino != file->state.inode
+        || (uint64_t) st.st_size < file->state.offset)
+    {
+        return false;
+    }
+
+    /* the end of the line before, and the beginning of one of ours */
+
+    p = text;
+    len = sizeof(text);
+    at = (off_t) file->state.offset - 1;
+
+    if (at == -1) {
+        at = 0;
+        len--;
+    }
+
+    n = pread(fd, text, len, at);
+
+    if (n < 0) {
+        return false;
+    }
+
+    if (file->state.offset != 0) {
+        if (n == 0 || *p++ != '\n') {
+            return false;
+        }
+        n--;
+    }
+
+    return memcmp(p, SLUICE_SINK_BEGIN, (size_t) n) == 0;
 }
 
 
@@ -761,16 +828,20 @@ sluice_sink_file_write(sluice_sink_t *sink, void *writer,
 {
     sluice_sink_file_t  *file = (sluice_sink_file_t *) sink;
 
-    uint32_t  i;
-    uint64_t  end;
+    uint32_t              i;
+    uint64_t              end;
+    sluice_sink_answer_t  answer;
 
     (void) writer;
 
+    errno = 0;
+
     if (sluice_lines_prepare(file, error) != SLUICE_OK) {
-        return SLUICE_SINK_RETRY;
+        return sluice_lines_answer(errno);
     }
 
     end = file->end;
+    errno = 0;
 
     if (sluice_lines_put(file, batch, &end, error) != SLUICE_OK) {
         goto failed;
@@ -792,6 +863,8 @@ sluice_sink_file_write(sluice_sink_t *sink, void *writer,
 
 failed:
 
+    answer = sluice_lines_answer(errno);
+
     if (ftruncate(file->fd, (off_t) file->end) == -1) {
 
         /* sluice_lines_prepare() will see it by the size */
@@ -800,7 +873,26 @@ failed:
                    file->path, strerror(errno));
     }
 
-    return SLUICE_SINK_RETRY;
+    return answer;
+}
+
+
+/* a failure's errno, which the making of its text leaves alone */
+
+static sluice_sink_answer_t
+sluice_lines_answer(int err)
+{
+    switch (err) {
+
+    case ENOSPC:
+    case EDQUOT:
+    case EROFS:
+    case EACCES:
+        return SLUICE_SINK_FAILED;
+
+    default:
+        return SLUICE_SINK_RETRY;
+    }
 }
 
 

@@ -29,7 +29,12 @@
 
 
 #define SLUICE_DATABASE   "sluice"
-#define SLUICE_SELECTION  3000          /* ms, unless the URI has another    */
+
+/* ms, unless the URI has another */
+#define SLUICE_SELECTION  3000
+#define SLUICE_SOCKET     30000         /* no answer to an insert            */
+#define SLUICE_WTIMEOUT   10000         /* no answer of other servers        */
+
 #define SLUICE_DUPLICATE  11000
 #define SLUICE_INDEX_END  3             /* s that an end waits for indexes   */
 #define SLUICE_REPEAT     60000         /* ms between lines about indexes    */
@@ -39,6 +44,7 @@ typedef struct {
     sluice_sink_t           sink;
 
     mongoc_uri_t           *uri;
+    mongoc_uri_t           *patient;    /* the same, for making indexes      */
     mongoc_client_pool_t   *pool;
     char                   *database;
     char                   *collection;
@@ -87,6 +93,7 @@ static void sluice_mongodb_logged(mongoc_log_level_t level,
 static void sluice_mongodb_secrets(const char *uri);
 static bool sluice_mongodb_concern(sluice_sink_mongodb_t *mongodb,
     sluice_error_t *error);
+static void sluice_mongodb_timeouts(sluice_sink_mongodb_t *mongodb);
 static sluice_sink_answer_t sluice_sink_mongodb_check(sluice_sink_t *sink,
     sluice_error_t *error);
 static void *sluice_sink_mongodb_writer_create(sluice_sink_t *sink);
@@ -112,6 +119,8 @@ static bool sluice_mongodb_index(sluice_sink_mongodb_t *mongodb,
     int64_t expire, bson_error_t *be);
 static bool sluice_mongodb_retain(sluice_sink_mongodb_t *mongodb,
     mongoc_database_t *database, bson_error_t *be);
+static bool sluice_mongodb_expires(const sluice_sink_mongodb_t *mongodb,
+    mongoc_database_t *database);
 static sluice_sink_answer_t sluice_mongodb_insert(
     sluice_sink_mongodb_t *mongodb, mongoc_client_t *client,
     sluice_mongodb_writer_t *writer, sluice_batch_t *batch,
@@ -250,6 +259,8 @@ sluice_sink_mongodb_create(const sluice_options_t *options,
                                        SLUICE_SELECTION);
     }
 
+    sluice_mongodb_timeouts(mongodb);
+
     mongodb->pool = mongoc_client_pool_new_with_error(mongodb->uri, &be);
 
     if (mongodb->pool == NULL) {
@@ -296,6 +307,7 @@ sluice_sink_mongodb_destroy(sluice_sink_t *sink)
     }
 
     mongoc_uri_destroy(mongodb->uri);
+    mongoc_uri_destroy(mongodb->patient);
     mongoc_cleanup();
 
     pthread_mutex_destroy(&mongodb->mutex);
@@ -391,6 +403,33 @@ sluice_mongodb_concern(sluice_sink_mongodb_t *mongodb, sluice_error_t *error)
     mongoc_write_concern_destroy(concern);
 
     return true;
+}
+
+
+/* an insert that nobody answers is to end; an index takes what it takes */
+
+static void
+sluice_mongodb_timeouts(sluice_sink_mongodb_t *mongodb)
+{
+    mongoc_write_concern_t  *concern;
+
+    mongodb->patient = mongoc_uri_copy(mongodb->uri);
+
+    if (!mongoc_uri_has_option(mongodb->uri, MONGOC_URI_SOCKETTIMEOUTMS)) {
+        mongoc_uri_set_option_as_int32(mongodb->uri,
+                                       MONGOC_URI_SOCKETTIMEOUTMS,
+                                       SLUICE_SOCKET);
+    }
+
+    concern = mongoc_write_concern_copy(
+                              mongoc_uri_get_write_concern(mongodb->uri));
+
+    if (mongoc_write_concern_get_wtimeout_int64(concern) == 0) {
+        mongoc_write_concern_set_wtimeout_int64(concern, SLUICE_WTIMEOUT);
+        mongoc_uri_set_write_concern(mongodb->uri, concern);
+    }
+
+    mongoc_write_concern_destroy(concern);
 }
 
 
@@ -588,13 +627,20 @@ sluice_mongodb_indexer(void *data)
     mongoc_client_t    *client;
     mongoc_database_t  *database;
 
-    client = mongoc_client_pool_pop(mongodb->pool);
-    database = mongoc_client_get_database(client, mongodb->database);
+    done = false;
+    client = mongoc_client_new_from_uri(mongodb->patient);
 
-    done = sluice_mongodb_indexes(mongodb, database);
+    if (client != NULL) {
+        mongoc_client_set_error_api(client, 2);
+        mongoc_client_set_appname(client, "sluiced");
 
-    mongoc_database_destroy(database);
-    mongoc_client_pool_push(mongodb->pool, client);
+        database = mongoc_client_get_database(client, mongodb->database);
+
+        done = sluice_mongodb_indexes(mongodb, database);
+
+        mongoc_database_destroy(database);
+        mongoc_client_destroy(client);
+    }
 
     /* else again when the server is back: that is when it is looked at */
 
@@ -649,6 +695,12 @@ sluice_mongodb_indexes(sluice_sink_mongodb_t *mongodb,
             && (be.code == 85 || be.code == 86))
         {
             ok = sluice_mongodb_retain(mongodb, database, &be);
+        }
+
+        if (i == 0 && mongodb->retention == 0
+            && sluice_mongodb_expires(mongodb, database))
+        {
+            continue;
         }
 
         if (ok) {
@@ -722,6 +774,48 @@ sluice_mongodb_retain(sluice_sink_mongodb_t *mongodb,
     bson_destroy(command);
 
     return ok;
+}
+
+
+/* whether records are removed although nobody asked for it: then it tells */
+
+static bool
+sluice_mongodb_expires(const sluice_sink_mongodb_t *mongodb,
+    mongoc_database_t *database)
+{
+    bool                  found;
+    bson_iter_t           iter, keys;
+    const bson_t         *info;
+    mongoc_cursor_t      *cursor;
+    mongoc_collection_t  *collection;
+
+    collection = mongoc_database_get_collection(database,
+                                                mongodb->collection);
+    cursor = mongoc_collection_find_indexes_with_opts(collection, NULL);
+    found = false;
+
+    while (!found && mongoc_cursor_next(cursor, &info)) {
+
+        if (!bson_iter_init_find(&iter, info, "key")
+            || !BSON_ITER_HOLDS_DOCUMENT(&iter)
+            || !bson_iter_recurse(&iter, &keys)
+            || !bson_iter_find(&keys, "time")
+            || !bson_iter_init_find(&iter, info, "expireAfterSeconds"))
+        {
+            continue;
+        }
+
+        found = true;
+
+        sluice_log(SLUICE_LOG_ERROR, "MongoDB still removes records (TTL of "
+                   "%lld s) although --retention is 0: drop the index time_1",
+                   (long long) bson_iter_as_int64(&iter));
+    }
+
+    mongoc_cursor_destroy(cursor);
+    mongoc_collection_destroy(collection);
+
+    return found;
 }
 
 

@@ -5,6 +5,7 @@
 #include "ctl.h"
 #include "options.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,6 +39,21 @@ sluicectl_help(void)
 }
 
 
+/* an exit code */
+
+static int
+sluicectl_flush(void)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "sluicectl: writing the answer failed: %s\n",
+                strerror(errno));
+        return 1;
+    }
+
+    return 0;
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -56,12 +72,12 @@ main(int argc, char **argv)
 
     if (options.help) {
         sluicectl_help();
-        return 0;
+        return sluicectl_flush();
     }
 
     if (options.version) {
-        printf("sluicectl " SLUICE_VERSION "\n");
-        return 0;
+        printf("sluicectl " SLUICE_RELEASE "\n");
+        return sluicectl_flush();
     }
 
     for (i = 0; sluicectl_commands[i].name != NULL; i++) {
@@ -91,9 +107,5 @@ main(int argc, char **argv)
 
     sluice_dir_close(&ctl.dir);
 
-    if (fflush(stdout) != 0) {
-        return 1;
-    }
-
-    return 0;
+    return sluicectl_flush();
 }

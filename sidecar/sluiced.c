@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 
@@ -107,13 +108,15 @@ sluiced_configure(sluiced_t *sluiced, int argc, char **argv)
     }
 
     if (options->version) {
-        printf("sluiced " SLUICE_VERSION "\n");
+        printf("sluiced " SLUICE_RELEASE "\n");
         return 0;
     }
 
     if (options->nwords != 0) {
-        sluice_log(SLUICE_LOG_ERROR, "unexpected \"%s\"; see --help",
-                   options->words[0]);
+        /* not the argument itself: it may be a URI with a password */
+
+        sluice_log(SLUICE_LOG_ERROR, "an argument that is no option; see "
+                   "--help");
         return 2;
     }
 
@@ -230,11 +233,15 @@ sluiced_on_signal(int signo)
 static int
 sluiced_run(sluiced_t *sluiced)
 {
-    bool                     drained;
+    bool                     drained, unread;
+    unsigned                 left;
     sluice_error_t           error;
     sluice_drain_t           drain;
     sluice_status_t          status;
     sluice_drain_counters_t  *c;
+
+    left = 0;
+    unread = false;
 
     for ( ;; ) {
         status = sluiced_open_dir(sluiced, &error);
@@ -281,6 +288,11 @@ sluiced_run(sluiced_t *sluiced)
             _exit(1);
         }
 
+        if (sluiced->options.once) {
+            left = sluice_lanes_left(&drain.lanes);
+            unread = drain.lanes.unread;
+        }
+
         sluice_drain_close(&drain);
         close(sluiced->lock);
         sluice_dir_close(&sluiced->dir);
@@ -298,7 +310,12 @@ sluiced_run(sluiced_t *sluiced)
 
     sluiced_report(sluiced);
 
-    return 0;
+    if (left != 0) {
+        sluice_log(SLUICE_LOG_ERROR, "%u lanes were skipped and still hold "
+                   "what they held", left);
+    }
+
+    return (left != 0 || unread) ? 1 : 0;
 }
 
 
@@ -360,6 +377,10 @@ sluiced_lock_dir(sluiced_t *sluiced, sluice_error_t *error)
         sluice_dir_close(&sluiced->dir);
         return status;
     }
+
+    /* whatever the umask: another user of the group may be the next */
+
+    (void) fchmod(fd, 0660);
 
     memset(&lock, 0, sizeof(sluice_file_t));
     lock.fd = fd;
@@ -546,11 +567,14 @@ sluiced_report(sluiced_t *sluiced)
 
     sluice_log(SLUICE_LOG_INFO, "%llu records read, %llu of them from "
                "requests without an end; %llu written, %llu refused for "
-               "good; %llu damaged ranges, %llu bytes; %llu lanes removed",
+               "good; %llu batches, %llu retries; %llu damaged ranges, "
+               "%llu bytes; %llu lanes removed",
                (unsigned long long) c->records,
                (unsigned long long) c->recovered,
                (unsigned long long) w.written,
                (unsigned long long) w.rejected,
+               (unsigned long long) w.batches,
+               (unsigned long long) w.retries,
                (unsigned long long) c->damaged,
                (unsigned long long) c->damaged_bytes,
                (unsigned long long) sluiced->removed);

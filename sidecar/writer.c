@@ -3,7 +3,6 @@
 
 #include "writer.h"
 #include "clock.h"
-#include "document.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -15,18 +14,21 @@
 #define SLUICE_BACKOFF_MAX     10000
 #define SLUICE_BACKOFF_FAILED  1000         /* not before an operator can act */
 #define SLUICE_REPEAT          10000        /* a line of the same event      */
+#define SLUICE_UNANSWERED      10000        /* when a try is told to hang    */
 
 
 static void *sluice_writer_run(void *data);
-static void sluice_writer_put(sluice_writers_t *writers, void *memory,
+static void sluice_writer_put(sluice_writer_t *writer,
     sluice_batch_t *batch);
-static sluice_sink_answer_t sluice_writer_try(sluice_writers_t *writers,
-    void *memory, sluice_batch_t *batch, sluice_error_t *error);
+static sluice_sink_answer_t sluice_writer_try(sluice_writer_t *writer,
+    sluice_batch_t *batch, const char **who, sluice_error_t *error);
+static sluice_sink_answer_t sluice_writer_write(sluice_writer_t *writer,
+    sluice_batch_t *batch, sluice_error_t *error);
 static sluice_status_t sluice_writer_bury(sluice_writers_t *writers,
     sluice_batch_t *batch, sluice_error_t *error);
 static uint64_t sluice_writer_delay(uint64_t *backoff,
     sluice_sink_answer_t answer);
-static void sluice_writer_tell(sluice_writers_t *writers,
+static void sluice_writer_tell(sluice_writers_t *writers, const char *who,
     sluice_sink_answer_t answer, uint64_t delay, const sluice_error_t *error);
 static void sluice_writer_settle(sluice_writers_t *writers,
     sluice_batch_t *batch);
@@ -191,6 +193,44 @@ sluice_writers_lag(sluice_writers_t *writers, uint64_t bytes)
 }
 
 
+void
+sluice_writers_watch(sluice_writers_t *writers)
+{
+    unsigned          i, hung;
+    uint64_t          now, records, lag;
+    sluice_writer_t  *writer;
+
+    now = sluice_clock_ms();
+    hung = 0;
+
+    pthread_mutex_lock(&writers->mutex);
+
+    for (i = 0; i < writers->n; i++) {
+        writer = &writers->writer[i];
+
+        if (writer->since != 0 && !writer->told
+            && now - writer->since > SLUICE_UNANSWERED)
+        {
+            writer->told = true;
+            hung++;
+        }
+    }
+
+    records = writers->records;
+    lag = writers->lag;
+
+    pthread_mutex_unlock(&writers->mutex);
+
+    if (hung != 0) {
+        sluice_log(SLUICE_LOG_WARN, "%s has not answered %u writer%s for "
+                   "%us; %llu records wait, with them %llu bytes in the lanes",
+                   writers->sink->name, hung, hung == 1 ? "" : "s",
+                   SLUICE_UNANSWERED / 1000, (unsigned long long) records,
+                   (unsigned long long) lag);
+    }
+}
+
+
 static void *
 sluice_writer_run(void *data)
 {
@@ -223,7 +263,7 @@ sluice_writer_run(void *data)
 
         pthread_mutex_unlock(&writers->mutex);
 
-        sluice_writer_put(writers, writer->memory, batch);
+        sluice_writer_put(writer, batch);
 
         pthread_mutex_lock(&writers->mutex);
 
@@ -242,17 +282,17 @@ sluice_writer_run(void *data)
 /* returns when nothing of the batch is pending: there is no other way out */
 
 static void
-sluice_writer_put(sluice_writers_t *writers, void *memory,
-    sluice_batch_t *batch)
+sluice_writer_put(sluice_writer_t *writer, sluice_batch_t *batch)
 {
     uint64_t              backoff, delay;
+    const char           *who;
     sluice_error_t        error;
     sluice_sink_answer_t  answer;
 
     backoff = SLUICE_BACKOFF_MIN;
 
     for ( ;; ) {
-        answer = sluice_writer_try(writers, memory, batch, &error);
+        answer = sluice_writer_try(writer, batch, &who, &error);
 
         if (answer == SLUICE_SINK_DONE) {
             break;
@@ -260,27 +300,32 @@ sluice_writer_put(sluice_writers_t *writers, void *memory,
 
         delay = sluice_writer_delay(&backoff, answer);
 
-        sluice_writer_tell(writers, answer, delay, &error);
+        sluice_writer_tell(writer->writers, who, answer, delay, &error);
         sluice_writer_sleep(delay);
     }
 
-    sluice_writer_settle(writers, batch);
+    sluice_writer_settle(writer->writers, batch);
 }
 
 
-static sluice_sink_answer_t
-sluice_writer_try(sluice_writers_t *writers, void *memory,
-    sluice_batch_t *batch, sluice_error_t *error)
-{
-    sluice_error_t        text;
-    sluice_sink_answer_t  answer;
+/* *who: what the batch waits for */
 
+static sluice_sink_answer_t
+sluice_writer_try(sluice_writer_t *writer, sluice_batch_t *batch,
+    const char **who, sluice_error_t *error)
+{
+    sluice_error_t         text;
+    sluice_writers_t      *writers;
+    sluice_sink_answer_t   answer;
+
+    writers = writer->writers;
     answer = SLUICE_SINK_DONE;
+    *who = writers->sink->name;
 
     /* a batch without records moves a tail over damaged bytes */
 
     if (batch->count != 0) {
-        answer = writers->sink->write(writers->sink, memory, batch, error);
+        answer = sluice_writer_write(writer, batch, error);
     }
 
     /* even if others have to wait: what was rejected is known now */
@@ -290,8 +335,35 @@ sluice_writer_try(sluice_writers_t *writers, void *memory,
         && answer != SLUICE_SINK_FAILED)
     {
         *error = text;
+        *who = "the quarantine";
         answer = SLUICE_SINK_FAILED;
     }
+
+    return answer;
+}
+
+
+/* for as long as it takes, sluice_writers_watch() sees it */
+
+static sluice_sink_answer_t
+sluice_writer_write(sluice_writer_t *writer, sluice_batch_t *batch,
+    sluice_error_t *error)
+{
+    sluice_writers_t      *writers;
+    sluice_sink_answer_t   answer;
+
+    writers = writer->writers;
+
+    pthread_mutex_lock(&writers->mutex);
+    writer->since = sluice_clock_ms();
+    writer->told = false;
+    pthread_mutex_unlock(&writers->mutex);
+
+    answer = writers->sink->write(writers->sink, writer->memory, batch, error);
+
+    pthread_mutex_lock(&writers->mutex);
+    writer->since = 0;
+    pthread_mutex_unlock(&writers->mutex);
 
     return answer;
 }
@@ -303,32 +375,9 @@ static sluice_status_t
 sluice_writer_bury(sluice_writers_t *writers, sluice_batch_t *batch,
     sluice_error_t *error)
 {
-    bson_t                        document;
-    uint32_t                      i;
-    sluice_status_t               status;
-    sluice_batch_reject_t        *reject;
-    const sluice_batch_lane_t    *lane;
+    sluice_status_t  status;
 
-    for (i = 0; i < batch->nrejects; i++) {
-
-        reject = &batch->rejects[i];
-        lane = sluice_batch_lane(batch, reject->index);
-
-        bson_init(&document);
-        sluice_document_make(&document,
-                             sluice_batch_record(batch, reject->index),
-                             lane->uuid, lane->node);
-
-        status = sluice_quarantine_reject(writers->quarantine, &document,
-                                          reject->code, reject->text, error);
-        bson_destroy(&document);
-
-        if (status != SLUICE_OK) {
-            return status;
-        }
-    }
-
-    status = sluice_quarantine_sync(writers->quarantine, error);
+    status = sluice_quarantine_rejects(writers->quarantine, batch, error);
     if (status != SLUICE_OK) {
         return status;
     }
@@ -370,8 +419,8 @@ sluice_writer_delay(uint64_t *backoff, sluice_sink_answer_t answer)
 
 
 static void
-sluice_writer_tell(sluice_writers_t *writers, sluice_sink_answer_t answer,
-    uint64_t delay, const sluice_error_t *error)
+sluice_writer_tell(sluice_writers_t *writers, const char *who,
+    sluice_sink_answer_t answer, uint64_t delay, const sluice_error_t *error)
 {
     bool      due;
     uint64_t  records, lag;
@@ -384,6 +433,8 @@ sluice_writer_tell(sluice_writers_t *writers, sluice_sink_answer_t answer,
         writers->told = false;
         writers->away_since = sluice_clock_ms();
     }
+
+    writers->who = who;
 
     due = sluice_log_due(&writers->limit, SLUICE_REPEAT, &withheld);
     writers->told |= due;
@@ -400,7 +451,7 @@ sluice_writer_tell(sluice_writers_t *writers, sluice_sink_answer_t answer,
     sluice_log(answer == SLUICE_SINK_FAILED ? SLUICE_LOG_ERROR
                                             : SLUICE_LOG_WARN,
                "%s %s: %s; %llu records wait, with them %llu bytes in the "
-               "lanes; next try in %llums", writers->sink->name,
+               "lanes; next try in %llums", who,
                answer == SLUICE_SINK_FAILED ? "refuses" : "is away",
                error->text, (unsigned long long) records,
                (unsigned long long) lag, (unsigned long long) delay);
@@ -410,9 +461,10 @@ sluice_writer_tell(sluice_writers_t *writers, sluice_sink_answer_t answer,
 static void
 sluice_writer_settle(sluice_writers_t *writers, sluice_batch_t *batch)
 {
-    bool      back;
-    uint32_t  i, rejected;
-    uint64_t  since;
+    bool         back;
+    uint32_t     i, rejected;
+    uint64_t     since;
+    const char  *who;
 
     rejected = 0;
 
@@ -424,6 +476,7 @@ sluice_writer_settle(sluice_writers_t *writers, sluice_batch_t *batch)
 
     back = writers->away && writers->told;
     since = writers->away_since;
+    who = writers->who;
 
     writers->away = false;
     writers->records -= batch->count;
@@ -435,7 +488,7 @@ sluice_writer_settle(sluice_writers_t *writers, sluice_batch_t *batch)
 
     if (back) {
         sluice_log(SLUICE_LOG_WARN, "%s takes records again, after %llus",
-                   writers->sink->name,
+                   who,
                    (unsigned long long) (sluice_clock_ms() - since) / 1000);
     }
 }

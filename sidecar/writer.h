@@ -35,6 +35,10 @@ typedef struct {
     sluice_writers_t          *writers;
     void                      *memory;          /* the sink's, for this one  */
     pthread_t                  thread;
+
+    /* of the sink's write, under the mutex */
+    uint64_t                   since;           /* monotonic ms, 0: none     */
+    bool                       told;            /* that it takes long        */
 } sluice_writer_t;
 
 
@@ -55,6 +59,7 @@ struct sluice_writers_s {
 
     bool                       away;            /* under the mutex           */
     bool                       told;
+    const char                *who;             /* is away                   */
     uint64_t                   away_since;
     sluice_log_limit_t         limit;
     sluice_writer_counters_t   counters;
@@ -78,6 +83,9 @@ void sluice_writers_wait(sluice_writers_t *writers, uint64_t ms);
 
 /* what waits in the lanes, for the lines of the log */
 void sluice_writers_lag(sluice_writers_t *writers, uint64_t bytes);
+
+/* tells, once, of a write that does not come to an end */
+void sluice_writers_watch(sluice_writers_t *writers);
 
 /* ends them; every batch has been collected */
 void sluice_writers_stop(sluice_writers_t *writers);

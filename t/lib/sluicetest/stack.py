@@ -14,6 +14,9 @@ from .process import Process, wait_for
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                      "../../.."))
 BUILD = os.environ.get("SLUICE_BUILD", os.path.join(ROOT, "build"))
+
+# an nginx of another build, and "" for a module that is built in
+BINARY = os.environ.get("SLUICE_NGINX", "nginx")
 MODULE = os.environ.get("SLUICE_MODULE",
                         os.path.join(BUILD, "ngx_http_sluice_module.so"))
 
@@ -84,8 +87,8 @@ class Stack:
                          log_level="error")
         self.gateway = Nginx(os.path.join(self.dir, "gateway"),
                              self.conf(), ready=self.port, user=self.user,
-                             modules=[MODULE], log_level="notice",
-                             env=self.env)
+                             binary=BINARY, modules=[MODULE] if MODULE else [],
+                             log_level="notice", env=self.env)
         self.sluiced = None
 
     def __enter__(self):
