@@ -61,7 +61,7 @@ BARE = ("", 'proxy_set_header Authorization "Bearer sk-fixed";')
 
 FULL = ("""
     sluice_dir %(files)s;
-    sluice_ring 64m;
+    sluice_ring 8m;
     sluice_limit_zone $sluice_client zone=rpm:16m window=1m;
     sluice_key_pool api { key sk-a id=a; key sk-b id=b; }
 """, """
@@ -178,8 +178,8 @@ class Gateway:
                 "rps": requests / seconds,
                 "cpu_us": workers / requests * 1e6,
                 "all_us": (workers + sidecar) / requests * 1e6,
-                "p50_us": _us(re.search(r"50%\s+(\S+)", out)[1]),
-                "p99_us": _us(re.search(r"99%\s+(\S+)", out)[1]),
+                "p50_us": _us(re.search(r"(?m)^ +50% +(\S+)", out)[1]),
+                "p99_us": _us(re.search(r"(?m)^ +99% +(\S+)", out)[1]),
                 "mb": rss(worker)}
 
 

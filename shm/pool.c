@@ -190,7 +190,7 @@ sluice_pool_take(sluice_pool_t *pool, unsigned line, unsigned slot)
     n = __atomic_load_n(column, __ATOMIC_RELAXED);
 
     if (n != UINT16_MAX) {
-        __atomic_store_n(column, (uint16_t) (n + 1), __ATOMIC_SEQ_CST);
+        __atomic_store_n(column, (uint16_t) (n + 1), __ATOMIC_RELEASE);
     }
 
     sluice_fault("pool.taken");
@@ -208,7 +208,7 @@ sluice_pool_give(sluice_pool_t *pool, unsigned line, unsigned slot)
     n = __atomic_load_n(column, __ATOMIC_RELAXED);
 
     if (n != 0) {
-        __atomic_store_n(column, (uint16_t) (n - 1), __ATOMIC_SEQ_CST);
+        __atomic_store_n(column, (uint16_t) (n - 1), __ATOMIC_RELEASE);
     }
 }
 
@@ -222,7 +222,7 @@ sluice_pool_in_flight(const sluice_pool_member_t *member)
     sum = 0;
 
     for (i = 0; i < SLUICE_SLOTS; i++) {
-        sum += __atomic_load_n(&member->in_flight[i], __ATOMIC_SEQ_CST);
+        sum += __atomic_load_n(&member->in_flight[i], __ATOMIC_ACQUIRE);
     }
 
     return sum;
