@@ -415,6 +415,11 @@ sluice_mongodb_timeouts(sluice_sink_mongodb_t *mongodb)
 
     mongodb->patient = mongoc_uri_copy(mongodb->uri);
 
+    /* of a client without a pool, which looks for its server once only */
+
+    mongoc_uri_set_option_as_bool(mongodb->patient,
+                                  MONGOC_URI_SERVERSELECTIONTRYONCE, false);
+
     if (!mongoc_uri_has_option(mongodb->uri, MONGOC_URI_SOCKETTIMEOUTMS)) {
         mongoc_uri_set_option_as_int32(mongodb->uri,
                                        MONGOC_URI_SOCKETTIMEOUTMS,

@@ -1,5 +1,5 @@
 """One insert hangs while the other writer goes on: the tail stays before what
-is not acknowledged, and a kill at that moment loses nothing."""
+is not acknowledged, that is told, and a kill at that moment loses nothing."""
 
 import json
 import os
@@ -131,6 +131,9 @@ with tempfile.TemporaryDirectory(prefix="sluice-held.") as dir, \
         tap.note("%d documents, %r" % (before[1], lane(files)))
         tap.is_(lane(files)["tail"], 0,
                 "the tail has not moved over what nobody acknowledged")
+        tap.ok(wait_for(lambda: "not answered 1 writer for" in
+                        sluiced.output(), 12),
+               "an insert without an answer is told")
         tap.ok(sluiced.running, "sluiced lives") or tap.note(sluiced.tail())
 
         sluiced.kill9()
