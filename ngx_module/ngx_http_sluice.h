@@ -170,6 +170,9 @@ extern ngx_module_t  ngx_http_sluice_module;
 void ngx_http_sluice_where(ngx_conf_t *cf, ngx_http_sluice_where_t *where);
 const char *ngx_http_sluice_mentions(ngx_str_t *value, const char **names);
 ngx_int_t ngx_http_sluice_add_vars(ngx_conf_t *cf, ngx_http_variable_t *vars);
+ngx_int_t ngx_http_sluice_compile(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_complex_value_t *cv);
+void ngx_http_sluice_set_value(ngx_http_variable_value_t *v, ngx_str_t *value);
 ngx_int_t ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to,
     ngx_str_t *from, const char *what);
 ngx_int_t ngx_http_sluice_read_secret(ngx_conf_t *cf, ngx_str_t *spec,

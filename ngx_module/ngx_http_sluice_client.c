@@ -351,7 +351,6 @@ ngx_http_sluice_client(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_str_t                         *value;
     ngx_http_sluice_main_conf_t       *smcf;
-    ngx_http_compile_complex_value_t   ccv;
 
     if (slcf->client != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
@@ -369,13 +368,7 @@ ngx_http_sluice_client(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &value[1];
-    ccv.complex_value = slcf->client;
-
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+    if (ngx_http_sluice_compile(cf, &value[1], slcf->client) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

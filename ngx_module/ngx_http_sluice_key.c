@@ -255,11 +255,7 @@ ngx_http_sluice_key_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    v->len = key->secret.len;
-    v->data = key->secret.data;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
+    ngx_http_sluice_set_value(v, &key->secret);
 
     return NGX_OK;
 }
@@ -280,11 +276,7 @@ ngx_http_sluice_key_id_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    v->len = ctx->key->id.len;
-    v->data = ctx->key->id.data;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
+    ngx_http_sluice_set_value(v, &ctx->key->id);
 
     return NGX_OK;
 }

@@ -240,11 +240,7 @@ ngx_http_sluice_limit_zone_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    v->len = ctx->refused_by->name.len;
-    v->data = ctx->refused_by->name.data;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
+    ngx_http_sluice_set_value(v, &ctx->refused_by->name);
 
     return NGX_OK;
 }
@@ -339,7 +335,6 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t                         *value, name, s;
     ngx_uint_t                         i;
     ngx_http_sluice_zone_t            *zone;
-    ngx_http_compile_complex_value_t   ccv;
 
     value = cf->args->elts;
 
@@ -445,13 +440,7 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &value[1];
-    ccv.complex_value = &zone->key;
-
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+    if (ngx_http_sluice_compile(cf, &value[1], &zone->key) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -481,7 +470,6 @@ ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_uint_t                         i;
     ngx_http_sluice_limit_t           *limit, new;
     ngx_http_sluice_main_conf_t       *smcf;
-    ngx_http_compile_complex_value_t   ccv;
 
     value = cf->args->elts;
     smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
@@ -531,13 +519,7 @@ ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                     return NGX_CONF_ERROR;
                 }
 
-                ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-                ccv.cf = cf;
-                ccv.value = &s;
-                ccv.complex_value = new.value;
-
-                if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+                if (ngx_http_sluice_compile(cf, &s, new.value) != NGX_OK) {
                     return NGX_CONF_ERROR;
                 }
 

@@ -195,6 +195,35 @@ ngx_http_sluice_add_vars(ngx_conf_t *cf, ngx_http_variable_t *vars)
 }
 
 
+ngx_int_t
+ngx_http_sluice_compile(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_complex_value_t *cv)
+{
+    ngx_http_compile_complex_value_t  ccv;
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = value;
+    ccv.complex_value = cv;
+
+    return ngx_http_compile_complex_value(&ccv);
+}
+
+
+/* a variable's value; the text is not copied */
+
+void
+ngx_http_sluice_set_value(ngx_http_variable_value_t *v, ngx_str_t *value)
+{
+    v->len = value->len;
+    v->data = value->data;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+}
+
+
 static void *
 ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
 {

@@ -602,7 +602,6 @@ ngx_http_sluice_usage_field(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_t                         *value;
     ngx_uint_t                         i, late;
     ngx_http_sluice_field_t           *field;
-    ngx_http_compile_complex_value_t   ccv;
 
     value = cf->args->elts;
     late = 0;
@@ -673,13 +672,7 @@ ngx_http_sluice_usage_field(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     field->name = value[1];
     field->late = late;
 
-    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-    ccv.cf = cf;
-    ccv.value = &value[2];
-    ccv.complex_value = &field->value;
-
-    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+    if (ngx_http_sluice_compile(cf, &value[2], &field->value) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
