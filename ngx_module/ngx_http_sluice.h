@@ -3,6 +3,7 @@
  * What the files of the module share.  One file a concern:
  *
  *   module      commands, configurations, start
+ *   value       names, secrets and values in directives
  *   files       the directory and its files, for a cycle
  *   process     a worker's slot, lane and timer
  *   client      who asks: the keyed hash
@@ -28,7 +29,8 @@
 #include "shm/pool.h"
 
 
-#define NGX_HTTP_SLUICE_CLIENT_LEN      32      /* hex digits                */
+#define NGX_HTTP_SLUICE_ID_LEN          16      /* of a client, bytes        */
+#define NGX_HTTP_SLUICE_CLIENT_LEN      32      /* the same in hex digits    */
 
 #define NGX_HTTP_SLUICE_FULL_REJECT     0
 #define NGX_HTTP_SLUICE_FULL_DROP       1
@@ -38,17 +40,33 @@
 #define NGX_HTTP_SLUICE_FORMAT_ANTHROPIC  2
 
 
-/* where a name was used first, for the complaint that nobody defines it */
+/* who asks */
 typedef struct {
-    ngx_str_t                   file;
-    ngx_uint_t                  line;
-} ngx_http_sluice_where_t;
+    u_char                      id[NGX_HTTP_SLUICE_ID_LEN];
+    u_char                      text[NGX_HTTP_SLUICE_CLIENT_LEN];
+    ngx_uint_t                  known;          /* 0: presents nothing       */
+} ngx_http_sluice_client_t;
 
 
+/* what is defined in one place and named in others; it begins with this */
 typedef struct {
     ngx_str_t                   name;           /* with a NUL behind it      */
-    ngx_http_sluice_where_t     where;
-    ngx_http_complex_value_t    key;
+    ngx_str_t                   file;           /* of its definition, else   */
+    ngx_uint_t                  line;           /* where it was named first  */
+    ngx_uint_t                  defined;
+} ngx_http_sluice_named_t;
+
+
+/* a complex value, or the one variable that it is */
+typedef struct {
+    ngx_http_complex_value_t    complex;
+    ngx_int_t                   index;          /* NGX_ERROR: it is not one  */
+} ngx_http_sluice_value_t;
+
+
+typedef struct {
+    ngx_http_sluice_named_t     named;
+    ngx_http_sluice_value_t     key;
     sluice_limit_conf_t         conf;
 
     sluice_limit_t              limit;
@@ -56,15 +74,14 @@ typedef struct {
     uint64_t                    former_since;   /* ms, its last user seen    */
     uint64_t                    bit;            /* among the zones           */
 
-    unsigned                    defined:1;
-    unsigned                    by_client:1;    /* key has $sluice_client    */
+    unsigned                    by_client:1;    /* key is $sluice_client     */
 } ngx_http_sluice_zone_t;
 
 
 typedef struct {
     ngx_http_sluice_zone_t     *zone;
     uint32_t                    max;            /* if value is NULL          */
-    ngx_http_complex_value_t   *value;
+    ngx_http_sluice_value_t    *value;
 } ngx_http_sluice_limit_t;
 
 
@@ -76,20 +93,17 @@ typedef struct {
 
 
 typedef struct {
-    ngx_str_t                   name;           /* with a NUL behind it      */
-    ngx_http_sluice_where_t     where;
+    ngx_http_sluice_named_t     named;
     ngx_array_t                 keys;           /* ngx_http_sluice_key_t     */
     ngx_uint_t                  next;           /* round robin, of a worker  */
 
     sluice_pool_t               pool;
-
-    unsigned                    defined:1;
 } ngx_http_sluice_pool_t;
 
 
 typedef struct {
     ngx_str_t                   name;
-    ngx_http_complex_value_t    value;
+    ngx_http_sluice_value_t     value;
     ngx_uint_t                  late;           /* at=log                    */
 } ngx_http_sluice_field_t;
 
@@ -119,7 +133,7 @@ typedef struct {
 
 
 typedef struct {
-    ngx_http_complex_value_t   *client;
+    ngx_http_sluice_value_t    *client;
     ngx_array_t                *limits;         /* ngx_http_sluice_limit_t   */
     ngx_http_sluice_pool_t     *pool;
     ngx_array_t                *fields;         /* ngx_http_sluice_field_t   */
@@ -148,11 +162,10 @@ typedef struct {
 
     uint64_t                    decided;        /* zones, by their bits      */
     ngx_http_sluice_zone_t     *refused_by;
-    ngx_str_t                   client;         /* memo of $sluice_client    */
+    ngx_http_sluice_client_t    client;         /* memo of $sluice_client    */
 
     sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
     unsigned                    taken:1;        /* key is in flight          */
-    unsigned                    client_set:1;
 } ngx_http_sluice_ctx_t;
 
 
@@ -167,12 +180,20 @@ typedef struct {
 /* module */
 extern ngx_module_t  ngx_http_sluice_module;
 
-void ngx_http_sluice_where(ngx_conf_t *cf, ngx_http_sluice_where_t *where);
-const char *ngx_http_sluice_mentions(ngx_str_t *value, const char **names);
+/* value */
 ngx_int_t ngx_http_sluice_add_vars(ngx_conf_t *cf, ngx_http_variable_t *vars);
-ngx_int_t ngx_http_sluice_compile(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_http_complex_value_t *cv);
 void ngx_http_sluice_set_value(ngx_http_variable_value_t *v, ngx_str_t *value);
+ngx_int_t ngx_http_sluice_compile(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_http_sluice_value_t *value);
+ngx_int_t ngx_http_sluice_value(ngx_http_request_t *r,
+    ngx_http_sluice_value_t *value, ngx_str_t *text);
+const char *ngx_http_sluice_mentions(ngx_str_t *value, const char **names);
+ngx_http_sluice_named_t *ngx_http_sluice_named(ngx_conf_t *cf,
+    ngx_array_t *array, size_t size, ngx_str_t *name, const char *what);
+ngx_int_t ngx_http_sluice_define(ngx_conf_t *cf,
+    ngx_http_sluice_named_t *named, const char *what);
+ngx_int_t ngx_http_sluice_all_defined(ngx_conf_t *cf, ngx_array_t *array,
+    const char *what, const char *directive);
 ngx_int_t ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to,
     ngx_str_t *from, const char *what);
 ngx_int_t ngx_http_sluice_read_secret(ngx_conf_t *cf, ngx_str_t *spec,
@@ -198,8 +219,7 @@ ngx_int_t ngx_http_sluice_client_variables(ngx_conf_t *cf);
 ngx_int_t ngx_http_sluice_client_start(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
 ngx_int_t ngx_http_sluice_client_get(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    ngx_str_t *client);
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_client_t *client);
 
 /* limit */
 char *ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd,

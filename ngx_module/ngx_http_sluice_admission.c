@@ -86,11 +86,9 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 {
     uint64_t                      retry;
     ngx_int_t                     rc, key;
-    ngx_str_t                     client;
     ngx_http_sluice_main_conf_t  *smcf;
 
     retry = 0;
-
     key = NGX_OK;
 
     if (slcf->pool != NULL && slcf->pool != ctx->seen_pool
@@ -122,15 +120,16 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
             return ngx_http_sluice_refuse(r, slcf, SLUICE_OUTCOME_OPEN, 1000);
         }
 
-    } else if (ctx->entry != NULL && !ctx->client_set) {
+    } else if (ctx->entry != NULL && !ctx->client.known) {
 
-        if (ngx_http_sluice_client_get(r, slcf, ctx, &client) != NGX_OK) {
+        if (ngx_http_sluice_client_get(r, slcf, &ctx->client) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        if (client.len != 0) {
+        if (ctx->client.known) {
             (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_CLIENT,
-                                     client.data, client.len);
+                                     ctx->client.text,
+                                     NGX_HTTP_SLUICE_CLIENT_LEN);
         }
     }
 
@@ -188,7 +187,7 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
         ngx_http_sluice_count(REFUSED_LIMIT);
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "refusing request by limit \"%V\"",
-                      &ctx->refused_by->name);
+                      &ctx->refused_by->named.name);
         break;
 
     case SLUICE_OUTCOME_KEY:
@@ -196,14 +195,14 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
 
         if (ctx->entry != NULL && ctx->key == NULL) {
             (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_POOL,
-                                     slcf->pool->name.data,
-                                     slcf->pool->name.len);
+                                     slcf->pool->named.name.data,
+                                     slcf->pool->named.name.len);
         }
 
         ngx_http_sluice_count(REFUSED_KEY);
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "refusing request, no key of pool \"%V\" is well",
-                      &slcf->pool->name);
+                      &slcf->pool->named.name);
         break;
 
     default:

@@ -36,8 +36,8 @@ typedef struct {
 #define NGX_HTTP_SLUICE_CLIENTS  1024       /* a power of two                */
 
 typedef struct {
-    sluice_hash_t  hash;
-    u_char         id[NGX_HTTP_SLUICE_CLIENT_LEN];
+    sluice_hash_t             hash;
+    ngx_http_sluice_client_t  client;
 } ngx_http_sluice_known_t;
 
 /* of the cycle: another secret makes other ids */
@@ -49,7 +49,7 @@ typedef struct {
 
 
 static void ngx_http_sluice_hmac(ngx_http_sluice_hmac_t *hmac,
-    ngx_str_t *value, u_char *id);
+    ngx_str_t *value, ngx_http_sluice_client_t *client);
 static ngx_int_t ngx_http_sluice_client_secret_file(ngx_cycle_t *cycle,
     sluice_dir_t *dir, u_char *secret);
 static void ngx_http_sluice_hmac_init(ngx_http_sluice_hmac_t *hmac,
@@ -236,7 +236,7 @@ ngx_http_sluice_hmac_init(ngx_http_sluice_hmac_t *hmac, u_char *key,
 
 static void
 ngx_http_sluice_hmac(ngx_http_sluice_hmac_t *hmac, ngx_str_t *value,
-    u_char *id)
+    ngx_http_sluice_client_t *client)
 {
     u_char      digest[SHA256_DIGEST_LENGTH];
     SHA256_CTX  sha;
@@ -249,19 +249,20 @@ ngx_http_sluice_hmac(ngx_http_sluice_hmac_t *hmac, ngx_str_t *value,
     SHA256_Update(&sha, digest, SHA256_DIGEST_LENGTH);
     SHA256_Final(digest, &sha);
 
-    ngx_hex_dump(id, digest, NGX_HTTP_SLUICE_CLIENT_LEN / 2);
+    ngx_memcpy(client->id, digest, NGX_HTTP_SLUICE_ID_LEN);
+    ngx_hex_dump(client->text, digest, NGX_HTTP_SLUICE_ID_LEN);
+    client->known = 1;
 }
 
 
 /*
- * The client's id, or an empty string: it presents nothing, or the location
- * knows no clients.
+ * Finds out who asks, unless that is known; it stays unknown if the request
+ * presents nothing, or the location knows no clients.
  */
 
 ngx_int_t
 ngx_http_sluice_client_get(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    ngx_str_t *client)
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_client_t *client)
 {
     ngx_str_t                     value;
     sluice_hash_t                 hash;
@@ -269,50 +270,32 @@ ngx_http_sluice_client_get(ngx_http_request_t *r,
     ngx_http_sluice_clients_t    *clients;
     ngx_http_sluice_main_conf_t  *smcf;
 
-    if (ctx != NULL && ctx->client_set) {
-        *client = ctx->client;
+    if (client->known || slcf->client == NULL) {
         return NGX_OK;
     }
 
-    ngx_str_null(client);
-
-    if (slcf->client == NULL) {
-        return NGX_OK;
-    }
-
-    if (ngx_http_complex_value(r, slcf->client, &value) != NGX_OK) {
+    if (ngx_http_sluice_value(r, slcf->client, &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (value.len != 0) {
-        smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
-        clients = smcf->client_hash;
-
-        hash = sluice_siphash(clients->key, value.data, value.len);
-        known = &clients->known[hash.lo % NGX_HTTP_SLUICE_CLIENTS];
-
-        if (known->hash.lo != hash.lo || known->hash.hi != hash.hi) {
-            ngx_http_sluice_hmac(&clients->hmac, &value, known->id);
-            known->hash = hash;
-        }
-
-        /* a copy: the next request may be of another client */
-
-        client->data = ngx_pnalloc(r->pool, NGX_HTTP_SLUICE_CLIENT_LEN);
-        if (client->data == NULL) {
-            return NGX_ERROR;
-        }
-
-        client->len = NGX_HTTP_SLUICE_CLIENT_LEN;
-        ngx_memcpy(client->data, known->id, NGX_HTTP_SLUICE_CLIENT_LEN);
+    if (value.len == 0) {
+        return NGX_OK;
     }
 
-    /* one without a client may be redirected to where it has one */
+    smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
+    clients = smcf->client_hash;
 
-    if (ctx != NULL && client->len != 0) {
-        ctx->client = *client;
-        ctx->client_set = 1;
+    hash = sluice_siphash(clients->key, value.data, value.len);
+    known = &clients->known[hash.lo % NGX_HTTP_SLUICE_CLIENTS];
+
+    if (known->hash.lo != hash.lo || known->hash.hi != hash.hi) {
+        ngx_http_sluice_hmac(&clients->hmac, &value, &known->client);
+        known->hash = hash;
     }
+
+    /* a copy: the next request may be of another client */
+
+    *client = known->client;
 
     return NGX_OK;
 }
@@ -322,23 +305,32 @@ static ngx_int_t
 ngx_http_sluice_client_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_str_t                    client;
+    ngx_http_sluice_ctx_t       *ctx;
+    ngx_http_sluice_client_t    *client;
     ngx_http_sluice_loc_conf_t  *slcf;
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+    ctx = ngx_http_sluice_get_ctx(r);
 
-    if (ngx_http_sluice_client_get(r, slcf, ngx_http_sluice_get_ctx(r),
-                                   &client)
-        != NGX_OK)
-    {
+    if (ctx != NULL) {
+        client = &ctx->client;
+
+    } else {
+        client = ngx_pcalloc(r->pool, sizeof(ngx_http_sluice_client_t));
+        if (client == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_http_sluice_client_get(r, slcf, client) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    v->len = client.len;
-    v->data = client.data;
+    v->len = client->known ? NGX_HTTP_SLUICE_CLIENT_LEN : 0;
+    v->data = client->text;
     v->valid = 1;
     v->no_cacheable = 0;
-    v->not_found = (client.len == 0);
+    v->not_found = !client->known;
 
     return NGX_OK;
 }
@@ -363,7 +355,7 @@ ngx_http_sluice_client(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_OK;
     }
 
-    slcf->client = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+    slcf->client = ngx_palloc(cf->pool, sizeof(ngx_http_sluice_value_t));
     if (slcf->client == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -372,7 +364,7 @@ ngx_http_sluice_client(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (slcf->client->lengths == NULL) {
+    if (slcf->client->complex.lengths == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%V\" has no variable: it would be the same "
                            "client for everybody", &value[1]);

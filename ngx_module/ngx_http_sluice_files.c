@@ -194,7 +194,7 @@ ngx_http_sluice_files_zones(ngx_cycle_t *cycle,
     for (i = 0; i < smcf->zones.nelts; i++) {
         zone = zones[i];
 
-        if (sluice_limit_open(&smcf->dir, (char *) zone->name.data,
+        if (sluice_limit_open(&smcf->dir, (char *) zone->named.name.data,
                               &zone->conf, &zone->limit, &zone->former,
                               &error)
             != SLUICE_OK)
@@ -207,7 +207,7 @@ ngx_http_sluice_files_zones(ngx_cycle_t *cycle,
             ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
                           "zone \"%V\" has a new size: \"%s\" counts, too, "
                           "until two windows after its last user",
-                          &zone->name, zone->former.file.name);
+                          &zone->named.name, zone->former.file.name);
         }
     }
 
@@ -230,7 +230,7 @@ ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
     for (i = 0; i < smcf->pools.nelts; i++) {
         pool = pools[i];
 
-        if (sluice_pool_open(&smcf->dir, (char *) pool->name.data,
+        if (sluice_pool_open(&smcf->dir, (char *) pool->named.name.data,
                              &pool->pool, &error)
             != SLUICE_OK)
         {

@@ -211,7 +211,8 @@ ngx_http_sluice_key_take(ngx_http_request_t *r)
 
     if (ctx->entry != NULL) {
         (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_POOL,
-                                 ctx->pool->name.data, ctx->pool->name.len);
+                                 ctx->pool->named.name.data,
+                                 ctx->pool->named.name.len);
         (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_KEY,
                                  key->id.data, key->id.len);
     }
@@ -248,7 +249,7 @@ ngx_http_sluice_key_variable(ngx_http_request_t *r,
         if (slcf->pool != NULL) {
             ngx_http_sluice_complain(r, "$sluice_key was asked for before "
                                      "admission, and is empty: pool",
-                                     &slcf->pool->name);
+                                     &slcf->pool->named.name);
         }
 
         v->not_found = 1;
@@ -288,63 +289,27 @@ static ngx_http_sluice_pool_t *
 ngx_http_sluice_pool(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
     ngx_str_t *name)
 {
-    ngx_uint_t                i;
-    ngx_http_sluice_pool_t   *pool, **pools;
+    ngx_http_sluice_pool_t  *pool;
 
-    pools = smcf->pools.elts;
+    pool = (ngx_http_sluice_pool_t *)
+               ngx_http_sluice_named(cf, &smcf->pools,
+                                     sizeof(ngx_http_sluice_pool_t), name,
+                                     "pool");
 
-    for (i = 0; i < smcf->pools.nelts; i++) {
-        if (pools[i]->name.len == name->len
-            && ngx_strncmp(pools[i]->name.data, name->data, name->len) == 0)
-        {
-            return pools[i];
-        }
+    if (pool == NULL || pool->keys.elts != NULL) {
+        return pool;
     }
 
-    pool = ngx_pcalloc(cf->pool, sizeof(ngx_http_sluice_pool_t));
-    if (pool == NULL
-        || ngx_http_sluice_copy_name(cf, &pool->name, name, "pool") != NGX_OK
-        || ngx_array_init(&pool->keys, cf->pool, 4,
-                          sizeof(ngx_http_sluice_key_t)) != NGX_OK)
+    if (ngx_array_init(&pool->keys, cf->pool, 4,
+                       sizeof(ngx_http_sluice_key_t))
+        != NGX_OK)
     {
         return NULL;
     }
 
     pool->pool.file.fd = -1;
 
-    ngx_http_sluice_where(cf, &pool->where);
-
-    pools = ngx_array_push(&smcf->pools);
-    if (pools == NULL) {
-        return NULL;
-    }
-
-    *pools = pool;
-
     return pool;
-}
-
-
-char *
-ngx_http_sluice_key_check(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
-{
-    ngx_uint_t                i;
-    ngx_http_sluice_pool_t  **pools;
-
-    pools = smcf->pools.elts;
-
-    for (i = 0; i < smcf->pools.nelts; i++) {
-        if (!pools[i]->defined) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "unknown key pool \"%V\" in %V:%ui: no "
-                          "\"sluice_key_pool\" defines it",
-                          &pools[i]->name, &pools[i]->where.file,
-                          pools[i]->where.line);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
 }
 
 
@@ -399,15 +364,9 @@ ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (pool->defined) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate key pool \"%V\": it is in %V:%ui",
-                           &value[1], &pool->where.file, pool->where.line);
+    if (ngx_http_sluice_define(cf, &pool->named, "key pool") != NGX_OK) {
         return NGX_CONF_ERROR;
     }
-
-    pool->defined = 1;
-    ngx_http_sluice_where(cf, &pool->where);
 
     save = *cf;
 
@@ -424,7 +383,7 @@ ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (pool->keys.nelts == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "key pool \"%V\" has no keys", &pool->name);
+                           "key pool \"%V\" has no keys", &pool->named.name);
         return NGX_CONF_ERROR;
     }
 
@@ -506,7 +465,7 @@ ngx_http_sluice_key_pool_key(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "duplicate key id \"%V\" in pool \"%V\"",
-                               &new.id, &pool->name);
+                               &new.id, &pool->named.name);
             return NGX_CONF_ERROR;
         }
     }
@@ -514,7 +473,7 @@ ngx_http_sluice_key_pool_key(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
     if (pool->keys.nelts == NGX_HTTP_SLUICE_KEYS_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "key pool \"%V\" has more than %d keys",
-                           &pool->name, NGX_HTTP_SLUICE_KEYS_MAX);
+                           &pool->named.name, NGX_HTTP_SLUICE_KEYS_MAX);
         return NGX_CONF_ERROR;
     }
 

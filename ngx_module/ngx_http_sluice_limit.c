@@ -23,11 +23,23 @@ typedef struct {
 } ngx_http_sluice_charge_t;
 
 
-static ngx_int_t ngx_http_sluice_limit_max(ngx_http_request_t *r,
-    ngx_http_sluice_limit_t *limit, uint32_t *max);
+/* what a zone tells requests apart by */
+typedef struct {
+    u_char                  *id;        /* of the client; NULL: by the text  */
+    ngx_str_t                text;
+} ngx_http_sluice_zone_key_t;
+
+
 static ngx_int_t ngx_http_sluice_limit_collect(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_charge_t *charges, ngx_uint_t *n);
+static ngx_int_t ngx_http_sluice_limit_key(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_zone_t *zone, ngx_http_sluice_zone_key_t *key);
+static sluice_hash_t ngx_http_sluice_limit_hash(sluice_limit_t *table,
+    ngx_http_sluice_zone_key_t *key);
+static ngx_int_t ngx_http_sluice_limit_max(ngx_http_request_t *r,
+    ngx_http_sluice_limit_t *limit, uint32_t *max);
 static ngx_http_sluice_zone_t *ngx_http_sluice_zone(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
 static ngx_int_t ngx_http_sluice_limit_zone_variable(ngx_http_request_t *r,
@@ -143,11 +155,12 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_charge_t *charges, ngx_uint_t *n)
 {
-    uint32_t                  max;
-    ngx_str_t                 key;
-    ngx_uint_t                i;
-    ngx_http_sluice_zone_t   *zone;
-    ngx_http_sluice_limit_t  *limit;
+    uint32_t                     max;
+    ngx_int_t                    rc;
+    ngx_uint_t                   i;
+    ngx_http_sluice_zone_t      *zone;
+    ngx_http_sluice_limit_t     *limit;
+    ngx_http_sluice_zone_key_t   key;
 
     limit = slcf->limits->elts;
     *n = 0;
@@ -161,13 +174,15 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
             continue;
         }
 
-        if (ngx_http_complex_value(r, &zone->key, &key) != NGX_OK) {
+        rc = ngx_http_sluice_limit_key(r, slcf, ctx, zone, &key);
+
+        if (rc == NGX_ERROR) {
             return NGX_ERROR;
         }
 
         /* as with limit_req: who has no key has no limit */
 
-        if (key.len == 0) {
+        if (rc == NGX_DECLINED) {
             ngx_http_sluice_count(EMPTY_KEY);
             continue;
         }
@@ -178,20 +193,57 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
 
         charges[*n].zone = zone;
         charges[*n].table = &zone->limit;
-        charges[*n].key = sluice_limit_hash(&zone->limit, key.data, key.len);
+        charges[*n].key = ngx_http_sluice_limit_hash(&zone->limit, &key);
         charges[*n].max = max;
         (*n)++;
 
         if (sluice_limit_former_counts(&zone->limit, &zone->former)) {
             charges[*n] = charges[*n - 1];
             charges[*n].table = &zone->former;
-            charges[*n].key = sluice_limit_hash(&zone->former, key.data,
-                                                key.len);
+            charges[*n].key = ngx_http_sluice_limit_hash(&zone->former, &key);
             (*n)++;
         }
     }
 
     return NGX_OK;
+}
+
+
+/* NGX_DECLINED: the request has none */
+
+static ngx_int_t
+ngx_http_sluice_limit_key(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_zone_t *zone, ngx_http_sluice_zone_key_t *key)
+{
+    key->id = NULL;
+
+    if (zone->by_client) {
+
+        if (ngx_http_sluice_client_get(r, slcf, &ctx->client) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        key->id = ctx->client.id;
+
+        return ctx->client.known ? NGX_OK : NGX_DECLINED;
+    }
+
+    if (ngx_http_sluice_value(r, &zone->key, &key->text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return key->text.len != 0 ? NGX_OK : NGX_DECLINED;
+}
+
+
+static sluice_hash_t
+ngx_http_sluice_limit_hash(sluice_limit_t *table,
+    ngx_http_sluice_zone_key_t *key)
+{
+    return (key->id != NULL)
+           ? sluice_limit_hash_id(table, key->id)
+           : sluice_limit_hash(table, key->text.data, key->text.len);
 }
 
 
@@ -207,7 +259,7 @@ ngx_http_sluice_limit_max(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (ngx_http_complex_value(r, limit->value, &value) != NGX_OK) {
+    if (ngx_http_sluice_value(r, limit->value, &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -240,7 +292,7 @@ ngx_http_sluice_limit_zone_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    ngx_http_sluice_set_value(v, &ctx->refused_by->name);
+    ngx_http_sluice_set_value(v, &ctx->refused_by->named.name);
 
     return NGX_OK;
 }
@@ -252,69 +304,28 @@ static ngx_http_sluice_zone_t *
 ngx_http_sluice_zone(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
     ngx_str_t *name)
 {
-    ngx_uint_t                i;
-    ngx_http_sluice_zone_t   *zone, **zones;
+    ngx_http_sluice_zone_t  *zone;
 
-    zones = smcf->zones.elts;
+    zone = (ngx_http_sluice_zone_t *)
+               ngx_http_sluice_named(cf, &smcf->zones,
+                                     sizeof(ngx_http_sluice_zone_t), name,
+                                     "zone");
 
-    for (i = 0; i < smcf->zones.nelts; i++) {
-        if (zones[i]->name.len == name->len
-            && ngx_strncmp(zones[i]->name.data, name->data, name->len) == 0)
-        {
-            return zones[i];
-        }
+    if (zone == NULL || zone->bit != 0) {
+        return zone;
     }
 
-    if (smcf->zones.nelts == NGX_HTTP_SLUICE_ZONES_MAX) {
+    if (smcf->zones.nelts > NGX_HTTP_SLUICE_ZONES_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "more than %d zones",
                            NGX_HTTP_SLUICE_ZONES_MAX);
         return NULL;
     }
 
-    zone = ngx_pcalloc(cf->pool, sizeof(ngx_http_sluice_zone_t));
-    if (zone == NULL
-        || ngx_http_sluice_copy_name(cf, &zone->name, name, "zone") != NGX_OK)
-    {
-        return NULL;
-    }
-
     zone->limit.file.fd = -1;
     zone->former.file.fd = -1;
-    zone->bit = (uint64_t) 1 << smcf->zones.nelts;
-
-    ngx_http_sluice_where(cf, &zone->where);
-
-    zones = ngx_array_push(&smcf->zones);
-    if (zones == NULL) {
-        return NULL;
-    }
-
-    *zones = zone;
+    zone->bit = (uint64_t) 1 << (smcf->zones.nelts - 1);
 
     return zone;
-}
-
-
-char *
-ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
-{
-    ngx_uint_t                i;
-    ngx_http_sluice_zone_t  **zones;
-
-    zones = smcf->zones.elts;
-
-    for (i = 0; i < smcf->zones.nelts; i++) {
-        if (!zones[i]->defined) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "unknown zone \"%V\" in %V:%ui: no "
-                          "\"sluice_limit_zone\" defines it",
-                          &zones[i]->name, &zones[i]->where.file,
-                          zones[i]->where.line);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
 }
 
 
@@ -423,10 +434,7 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (zone->defined) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate zone \"%V\": it is in %V:%ui",
-                           &name, &zone->where.file, zone->where.line);
+    if (ngx_http_sluice_define(cf, &zone->named, "zone") != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -444,12 +452,9 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    ngx_http_sluice_where(cf, &zone->where);
-
     zone->conf.size = size;
     zone->conf.window = (uint32_t) window;
     zone->conf.scale = 1;
-    zone->defined = 1;
     zone->by_client =
            (ngx_strcmp(value[1].data, "$sluice_client") == 0
             || ngx_strcmp(value[1].data, "${sluice_client}") == 0);
@@ -514,7 +519,7 @@ ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             if (ngx_strlchr(s.data, s.data + s.len, '$') != NULL) {
 
                 new.value = ngx_palloc(cf->pool,
-                                       sizeof(ngx_http_complex_value_t));
+                                       sizeof(ngx_http_sluice_value_t));
                 if (new.value == NULL) {
                     return NGX_CONF_ERROR;
                 }

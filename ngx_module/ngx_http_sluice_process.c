@@ -263,7 +263,7 @@ ngx_http_sluice_process_formers(ngx_cycle_t *cycle,
 
             ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
                           "zone \"%V\": \"%s\" no longer counts",
-                          &zone->name, zone->former.file.name);
+                          &zone->named.name, zone->former.file.name);
         }
     }
 }

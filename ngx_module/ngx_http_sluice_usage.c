@@ -192,7 +192,6 @@ ngx_http_sluice_usage_begin(ngx_http_request_t *r,
 {
     u_char                       *args;
     size_t                        len;
-    ngx_str_t                     client;
     ngx_http_variable_value_t    *vv;
     ngx_http_sluice_main_conf_t  *smcf;
 
@@ -201,7 +200,7 @@ ngx_http_sluice_usage_begin(ngx_http_request_t *r,
     vv = ngx_http_get_indexed_variable(r, smcf->request_id);
 
     if (vv == NULL
-        || ngx_http_sluice_client_get(r, slcf, ctx, &client) != NGX_OK)
+        || ngx_http_sluice_client_get(r, slcf, &ctx->client) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -211,9 +210,9 @@ ngx_http_sluice_usage_begin(ngx_http_request_t *r,
                                  vv->len);
     }
 
-    if (client.len != 0) {
-        (void) sluice_record_add(record, SLUICE_ITEM_CLIENT, client.data,
-                                 client.len);
+    if (ctx->client.known) {
+        (void) sluice_record_add(record, SLUICE_ITEM_CLIENT, ctx->client.text,
+                                 NGX_HTTP_SLUICE_CLIENT_LEN);
     }
 
     if (r->method_name.len != 0) {
@@ -267,7 +266,7 @@ ngx_http_sluice_usage_fields(ngx_http_request_t *r,
             continue;
         }
 
-        if (ngx_http_complex_value(r, &field[i].value, &value) != NGX_OK) {
+        if (ngx_http_sluice_value(r, &field[i].value, &value) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -372,8 +371,8 @@ ngx_http_sluice_usage_end(ngx_http_request_t *r,
 
     if (ctx->refused_by != NULL) {
         (void) sluice_record_add(record, SLUICE_ITEM_ZONE,
-                                 ctx->refused_by->name.data,
-                                 ctx->refused_by->name.len);
+                                 ctx->refused_by->named.name.data,
+                                 ctx->refused_by->named.name.len);
     }
 
     ngx_http_sluice_usage_tries(r, record);
@@ -428,17 +427,23 @@ ngx_http_sluice_usage_tries(ngx_http_request_t *r, sluice_record_t *record)
 }
 
 
-/* microseconds since the first byte of the request, as $request_time */
+/*
+ * Microseconds since the first byte of the request.  nginx has its beginning
+ * to the millisecond, so a clock of our own would add digits and no truth.
+ */
 
 static uint64_t
 ngx_http_sluice_usage_since(ngx_http_request_t *r)
 {
-    uint64_t  now, start;
+    int64_t      ms;
+    ngx_time_t  *now;
 
-    now = sluice_clock_wall_us();
-    start = (uint64_t) r->start_sec * 1000000 + (uint64_t) r->start_msec * 1000;
+    now = ngx_timeofday();
 
-    return (now > start) ? now - start : 0;
+    ms = (int64_t) (now->sec - r->start_sec) * 1000
+         + (int64_t) now->msec - (int64_t) r->start_msec;
+
+    return (ms > 0) ? (uint64_t) ms * 1000 : 0;
 }
 
 

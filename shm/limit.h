@@ -32,6 +32,8 @@
 #include "hash.h"
 #include "workers.h"
 
+#include <string.h>
+
 
 #define SLUICE_LIMIT_PREFIX       "zone."
 #define SLUICE_LIMIT_BUCKET       8             /* slots: two cache lines    */
@@ -155,6 +157,26 @@ static inline sluice_hash_t
 sluice_limit_hash(const sluice_limit_t *limit, const void *data, size_t len)
 {
     return sluice_siphash(limit->file.header.key, data, len);
+}
+
+/*
+ * The same for a key that is 128 bits which nobody could choose, as those of
+ * a keyed hash: another hash would add nothing.  One key of a zone must
+ * always come by the same of the two ways.
+ */
+static inline sluice_hash_t
+sluice_limit_hash_id(const sluice_limit_t *limit, const uint8_t id[16])
+{
+    uint64_t       word[4];
+    sluice_hash_t  hash;
+
+    memcpy(word, id, 16);
+    memcpy(word + 2, limit->file.header.key, 16);
+
+    hash.lo = word[0] ^ word[2];
+    hash.hi = word[1] ^ word[3];
+
+    return hash;
 }
 
 /*

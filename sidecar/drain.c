@@ -14,6 +14,9 @@
 #define SLUICE_DRAIN_HOLD     1000      /* ms until a quarantine is retried  */
 #define SLUICE_DRAIN_REPEAT   1000      /* ms between lines about damage     */
 
+/* bytes a millisecond that a worker pushes at most, by a wide margin */
+#define SLUICE_DRAIN_BURST    (128 * 1024)
+
 /* scans until a lane that has an owner is believed to have one */
 #define SLUICE_DRAIN_SURE     3
 
@@ -49,6 +52,7 @@ sluice_drain_init(sluice_drain_t *drain, const sluice_dir_t *dir,
     drain->sink = sink;
     drain->quarantine = quarantine;
     drain->writers = writers;
+    drain->pause = 1;
 
     sluice_lanes_init(&drain->lanes, dir);
 
@@ -110,6 +114,64 @@ sluice_drain_turn(sluice_drain_t *drain)
     }
 
     return moved;
+}
+
+
+/*
+ * Looking at a busy lane too often takes the core from a worker, and the line
+ * with its head: a ring may fill to an eighth in between.  It may never fill
+ * as a whole, however sudden the burst.
+ */
+
+uint64_t
+sluice_drain_pause(sluice_drain_t *drain)
+{
+    double            share, most;
+    uint64_t          longest, bound;
+    unsigned          i;
+    sluice_inlet_t   *inlet;
+
+    most = 0;
+    longest = drain->options->poll;
+
+    for (i = 0; i < drain->lanes.n; i++) {
+        inlet = drain->lanes.inlet[i];
+
+        if (inlet->state != SLUICE_INLET_LIVE) {
+            continue;
+        }
+
+        share = (double) (inlet->reader.position - inlet->looked)
+                / (double) inlet->reader.ring_size;
+        inlet->looked = inlet->reader.position;
+
+        if (share > most) {
+            most = share;
+        }
+
+        bound = inlet->reader.ring_size / SLUICE_DRAIN_BURST;
+
+        if (bound < longest) {
+            longest = bound;
+        }
+    }
+
+    if (most > 1.0 / 8) {
+        drain->pause /= 2;
+
+    } else if (most < 1.0 / 32) {
+        drain->pause *= 2;
+    }
+
+    if (drain->pause > longest) {
+        drain->pause = longest;
+    }
+
+    if (drain->pause == 0) {
+        drain->pause = 1;
+    }
+
+    return drain->pause;
 }
 
 

@@ -35,6 +35,7 @@ typedef struct {
     uint64_t                  number;       /* of the last batch             */
     unsigned                  first;        /* the lane that is read first   */
     uint64_t                  next_scan;    /* monotonic ms                  */
+    uint64_t                  pause;        /* ms, the last one              */
 
     bool                      settled;      /* the sink was told             */
     bool                      stopping;
@@ -53,6 +54,9 @@ void sluice_drain_close(sluice_drain_t *drain);
 
 /* one turn; true: something moved, and the next one should follow at once */
 bool sluice_drain_turn(sluice_drain_t *drain);
+
+/* ms until the next turn is due after one in which nothing moved, 1 to poll */
+uint64_t sluice_drain_pause(sluice_drain_t *drain);
 
 /*
  * From now on only what the lanes hold at this moment; `over` is true once

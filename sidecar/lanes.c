@@ -243,6 +243,7 @@ sluice_inlet_open(sluice_lanes_t *lanes, sluice_inlet_t *inlet)
                (inlet->reader.head - inlet->reader.position));
 
     inlet->state = SLUICE_INLET_LIVE;
+    inlet->looked = inlet->reader.position;
     inlet->first = inlet->reader.head;
     inlet->last = 0;
     inlet->acked = inlet->reader.position;

@@ -48,6 +48,7 @@ typedef struct {
     uint64_t               seen;        /* by which scan                     */
     uint64_t               retry;       /* monotonic ms: not opened before   */
 
+    uint64_t               looked;      /* position before the last pause    */
     uint64_t               first;       /* head when it was opened           */
     uint64_t               last;        /* head when we were told to stop    */
     uint64_t               acked;       /* position, the tail is there       */

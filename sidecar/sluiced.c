@@ -455,11 +455,6 @@ sluiced_ready(sluiced_t *sluiced, const char *state)
 static bool
 sluiced_drain(sluiced_t *sluiced, sluice_drain_t *drain)
 {
-    uint64_t  sleep, longest;
-
-    longest = sluiced->options.poll;
-    sleep = 1;
-
     sluice_log(SLUICE_LOG_INFO, "draining \"%s\"", sluiced->dir.path);
 
     if (sluiced->options.once) {
@@ -480,14 +475,9 @@ sluiced_drain(sluiced_t *sluiced, sluice_drain_t *drain)
             return false;
         }
 
-        if (sluice_drain_turn(drain)) {
-            sleep = 1;
-            continue;
+        if (!sluice_drain_turn(drain)) {
+            sluice_writers_wait(&sluiced->writers, sluice_drain_pause(drain));
         }
-
-        sluice_writers_wait(&sluiced->writers, sleep);
-
-        sleep = (sleep * 2 < longest) ? sleep * 2 : longest;
     }
 
     return true;

@@ -1,0 +1,430 @@
+
+/*
+ * Names, secrets and values: as a configuration writes them and as a request
+ * has them.
+ */
+
+#include "ngx_http_sluice.h"
+
+
+#define NGX_HTTP_SLUICE_SECRET_MAX   4096
+
+
+static void ngx_http_sluice_where(ngx_conf_t *cf,
+    ngx_http_sluice_named_t *named);
+static ngx_uint_t ngx_http_sluice_sole(ngx_str_t *text, ngx_str_t *name);
+
+
+ngx_int_t
+ngx_http_sluice_add_vars(ngx_conf_t *cf, ngx_http_variable_t *vars)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = vars; v->name.len; v++) {
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+/* a variable's value; the text is not copied */
+
+void
+ngx_http_sluice_set_value(ngx_http_variable_value_t *v, ngx_str_t *value)
+{
+    v->len = value->len;
+    v->data = value->data;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+}
+
+
+/*
+ * Most values are one variable and nothing else: its own text serves, where
+ * a complex value would be measured, allocated and copied for each request.
+ */
+
+ngx_int_t
+ngx_http_sluice_compile(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_http_sluice_value_t *value)
+{
+    ngx_str_t                         name;
+    ngx_http_compile_complex_value_t  ccv;
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = text;
+    ccv.complex_value = &value->complex;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    value->index = NGX_ERROR;
+
+    if (ngx_http_sluice_sole(text, &name)) {
+        value->index = ngx_http_get_variable_index(cf, &name);
+
+        if (value->index == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* "$name" or "${name}"; a capture, "$1", is no variable with an index */
+
+static ngx_uint_t
+ngx_http_sluice_sole(ngx_str_t *text, ngx_str_t *name)
+{
+    size_t  i;
+    u_char  c;
+
+    *name = *text;
+
+    if (name->len < 2 || name->data[0] != '$') {
+        return 0;
+    }
+
+    name->data++;
+    name->len--;
+
+    if (name->data[0] == '{' && name->data[name->len - 1] == '}') {
+        name->data++;
+        name->len -= 2;
+    }
+
+    if (name->len == 0 || (name->data[0] >= '0' && name->data[0] <= '9')) {
+        return 0;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        c = name->data[i];
+
+        if (!(c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z')
+              || (c >= 'A' && c <= 'Z')))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* the text is the request's or the variable's own: not to be written to */
+
+ngx_int_t
+ngx_http_sluice_value(ngx_http_request_t *r, ngx_http_sluice_value_t *value,
+    ngx_str_t *text)
+{
+    ngx_http_variable_value_t  *vv;
+
+    if (value->index == NGX_ERROR) {
+        return ngx_http_complex_value(r, &value->complex, text);
+    }
+
+    vv = ngx_http_get_flushed_variable(r, value->index);
+
+    if (vv == NULL || vv->not_found) {
+        ngx_str_null(text);
+        return NGX_OK;
+    }
+
+    text->len = vv->len;
+    text->data = vv->data;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Whether the value has one of these variables, and which: a name, or the
+ * beginning of one if it ends with "*".  The list ends with NULL.
+ */
+
+const char *
+ngx_http_sluice_mentions(ngx_str_t *value, const char **names)
+{
+    size_t        len, left;
+    u_char       *p, *last;
+    ngx_uint_t    i;
+
+    last = value->data + value->len;
+
+    for (p = value->data; p < last; p++) {
+
+        if (*p != '$') {
+            continue;
+        }
+
+        if (p + 1 < last && p[1] == '{') {
+            p++;
+        }
+
+        left = last - (p + 1);
+
+        for (i = 0; names[i] != NULL; i++) {
+            len = ngx_strlen(names[i]);
+
+            if (names[i][len - 1] == '*') {
+                if (left >= len - 1
+                    && ngx_strncmp(p + 1, names[i], len - 1) == 0)
+                {
+                    return names[i];
+                }
+
+                continue;
+            }
+
+            if (left >= len && ngx_strncmp(p + 1, names[i], len) == 0
+                && (left == len
+                    || !(p[1 + len] == '_'
+                         || (p[1 + len] >= '0' && p[1 + len] <= '9')
+                         || (p[1 + len] >= 'a' && p[1 + len] <= 'z')
+                         || (p[1 + len] >= 'A' && p[1 + len] <= 'Z'))))
+            {
+                return names[i];
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * What directives define in one place and name in others: it is made where
+ * it is met first.  NULL: no memory, or its name is none.
+ */
+
+ngx_http_sluice_named_t *
+ngx_http_sluice_named(ngx_conf_t *cf, ngx_array_t *array, size_t size,
+    ngx_str_t *name, const char *what)
+{
+    ngx_uint_t                 i;
+    ngx_http_sluice_named_t   *named, **elts;
+
+    elts = array->elts;
+
+    for (i = 0; i < array->nelts; i++) {
+        if (elts[i]->name.len == name->len
+            && ngx_strncmp(elts[i]->name.data, name->data, name->len) == 0)
+        {
+            return elts[i];
+        }
+    }
+
+    named = ngx_pcalloc(cf->pool, size);
+    if (named == NULL
+        || ngx_http_sluice_copy_name(cf, &named->name, name, what) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    ngx_http_sluice_where(cf, named);
+
+    elts = ngx_array_push(array);
+    if (elts == NULL) {
+        return NULL;
+    }
+
+    *elts = named;
+
+    return named;
+}
+
+
+/* here is its definition, and it has none yet */
+
+ngx_int_t
+ngx_http_sluice_define(ngx_conf_t *cf, ngx_http_sluice_named_t *named,
+    const char *what)
+{
+    if (named->defined) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate %s \"%V\": it is in %V:%ui",
+                           what, &named->name, &named->file, named->line);
+        return NGX_ERROR;
+    }
+
+    ngx_http_sluice_where(cf, named);
+    named->defined = 1;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_sluice_all_defined(ngx_conf_t *cf, ngx_array_t *array,
+    const char *what, const char *directive)
+{
+    ngx_uint_t                 i;
+    ngx_http_sluice_named_t  **elts;
+
+    elts = array->elts;
+
+    for (i = 0; i < array->nelts; i++) {
+        if (!elts[i]->defined) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "unknown %s \"%V\" in %V:%ui: no \"%s\" "
+                          "defines it", what, &elts[i]->name,
+                          &elts[i]->file, elts[i]->line, directive);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* in the words of the configuration parser: where we are */
+
+static void
+ngx_http_sluice_where(ngx_conf_t *cf, ngx_http_sluice_named_t *named)
+{
+    named->file = cf->conf_file->file.name;
+    named->line = cf->conf_file->line;
+}
+
+
+/* names go into file names, records and C strings */
+
+ngx_int_t
+ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to, ngx_str_t *from,
+    const char *what)
+{
+    if (!sluice_name_valid((char *) from->data, from->len)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid %s \"%V\": it must have 1 to %d letters, "
+                           "digits, \"_\" or \"-\"",
+                           what, from, SLUICE_NAME_MAX - 1);
+        return NGX_ERROR;
+    }
+
+    to->len = from->len;
+    to->data = ngx_pnalloc(cf->pool, from->len + 1);
+    if (to->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_cpystrn(to->data, from->data, from->len + 1);
+
+    return NGX_OK;
+}
+
+
+/*
+ * "file:path", relative to the configuration's directory: the file's only
+ * line; or the secret itself.  It goes into headers, so nothing that could
+ * end one is let through.
+ */
+
+ngx_int_t
+ngx_http_sluice_read_secret(ngx_conf_t *cf, ngx_str_t *spec,
+    ngx_str_t *secret)
+{
+    size_t           i;
+    u_char          *p;
+    ssize_t          n;
+    ngx_fd_t         fd;
+    ngx_str_t        name;
+    ngx_file_info_t  fi;
+
+    if (spec->len < 5 || ngx_strncmp(spec->data, "file:", 5) != 0) {
+        *secret = *spec;
+        ngx_str_set(&name, "the configuration");
+        goto check;
+    }
+
+    name.len = spec->len - 5;
+    name.data = spec->data + 5;
+
+    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    fd = ngx_open_file(name.data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
+                       NGX_FILE_OPEN, 0);
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" failed", &name);
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(cf->pool, NGX_HTTP_SLUICE_SECRET_MAX + 1);
+    if (p == NULL) {
+        (void) ngx_close_file(fd);
+        return NGX_ERROR;
+    }
+
+    n = -1;
+
+    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                           ngx_fd_info_n " \"%V\" failed", &name);
+
+    } else if (!ngx_is_file(&fi)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" is not a regular file", &name);
+
+    } else {
+        if (fi.st_mode & S_IROTH) {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "\"%V\" holds a secret and may be read by "
+                               "everybody", &name);
+        }
+
+        n = ngx_read_fd(fd, p, NGX_HTTP_SLUICE_SECRET_MAX + 1);
+
+        if (n == -1) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                               ngx_read_fd_n " \"%V\" failed", &name);
+        }
+    }
+
+    (void) ngx_close_file(fd);
+
+    if (n == -1) {
+        return NGX_ERROR;
+    }
+
+    while (n > 0 && (p[n - 1] == LF || p[n - 1] == CR)) {
+        n--;
+    }
+
+    secret->len = n;
+    secret->data = p;
+
+check:
+
+    if (secret->len == 0 || secret->len > NGX_HTTP_SLUICE_SECRET_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           secret->len ? "the secret in %V is too long"
+                                       : "there is no secret in %V", &name);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < secret->len; i++) {
+        if (secret->data[i] < 0x20 || secret->data[i] == 0x7f) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the secret in %V has a control character at "
+                               "byte %uz: a header cannot carry it",
+                               &name, i + 1);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
