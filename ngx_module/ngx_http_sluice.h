@@ -174,7 +174,8 @@ typedef struct {
     unsigned                    slot;           /* SLUICE_SLOTS: none        */
     sluice_lane_t              *lane;           /* NULL: none                */
     uint64_t                   *stat;           /* never NULL                */
-} ngx_http_sluice_process_t;
+    int64_t                     wall;           /* us from the monotonic     */
+} ngx_http_sluice_process_t;                    /* clock to the wall clock   */
 
 
 /* module */
@@ -230,7 +231,7 @@ char *ngx_http_sluice_limit_check(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf);
 ngx_int_t ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    uint64_t *retry);
+    uint64_t now, uint64_t *retry);
 
 /* key */
 char *ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -261,7 +262,8 @@ ngx_int_t ngx_http_sluice_usage_variables(ngx_conf_t *cf);
 ngx_int_t ngx_http_sluice_usage_init(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf);
 ngx_int_t ngx_http_sluice_usage_open(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    uint64_t now);
 ngx_int_t ngx_http_sluice_log_handler(ngx_http_request_t *r);
 void ngx_http_sluice_usage_start(void);
 void ngx_http_sluice_usage_cancel(ngx_http_sluice_ctx_t *ctx);

@@ -84,9 +84,13 @@ static ngx_int_t
 ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     ngx_http_sluice_ctx_t *ctx)
 {
-    uint64_t                      retry;
+    uint64_t                      now, retry;
     ngx_int_t                     rc, key;
     ngx_http_sluice_main_conf_t  *smcf;
+
+    /* one reading for the record and for the limits */
+
+    now = (slcf->usage || slcf->limits != NULL) ? sluice_clock_us() : 0;
 
     retry = 0;
     key = NGX_OK;
@@ -101,7 +105,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 
     if (slcf->usage && ctx->conf == NULL) {
         ctx->conf = slcf;
-        rc = ngx_http_sluice_usage_open(r, slcf, ctx);
+        rc = ngx_http_sluice_usage_open(r, slcf, ctx, now);
 
         if (rc == NGX_ERROR) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -139,7 +143,8 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     }
 
     if (slcf->limits != NULL) {
-        rc = ngx_http_sluice_limit_charge(r, slcf, ctx, &retry);
+        rc = ngx_http_sluice_limit_charge(r, slcf, ctx, now / 1000,
+                                          &retry);
 
         if (rc == NGX_BUSY) {
             return ngx_http_sluice_refused(r, slcf, ctx,

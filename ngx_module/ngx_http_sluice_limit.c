@@ -73,9 +73,9 @@ ngx_http_sluice_limit_variables(ngx_conf_t *cf)
 ngx_int_t
 ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    uint64_t *retry)
+    uint64_t now, uint64_t *retry)
 {
-    uint64_t                   now, wait;
+    uint64_t                   wait;
     ngx_int_t                  rc;
     ngx_uint_t                 i, n, full;
     sluice_limit_result_t      result;
@@ -86,7 +86,6 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
         return rc;
     }
 
-    now = sluice_clock_ms();
     *retry = 0;
     full = 0;
 

@@ -13,6 +13,7 @@
 
 
 static void ngx_http_sluice_process_tick(ngx_event_t *ev);
+static void ngx_http_sluice_process_clock(void);
 static void ngx_http_sluice_process_acquire(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
 static void ngx_http_sluice_process_attach(ngx_http_sluice_main_conf_t *smcf);
@@ -26,7 +27,8 @@ static uint64_t  ngx_http_sluice_no_stat[SLUICE_STAT_MAX];
 ngx_http_sluice_process_t  ngx_http_sluice_process = {
     SLUICE_SLOTS,
     NULL,
-    ngx_http_sluice_no_stat
+    ngx_http_sluice_no_stat,
+    0
 };
 
 
@@ -61,10 +63,21 @@ ngx_http_sluice_process_start(ngx_cycle_t *cycle)
         ngx_add_timer(&ngx_http_sluice_process_timer, NGX_HTTP_SLUICE_TICK);
     }
 
+    ngx_http_sluice_process_clock();
     ngx_http_sluice_usage_start();
     ngx_http_sluice_process_acquire(cycle, smcf);
 
     return NGX_OK;
+}
+
+
+/* requests read one clock: a step of the other is seen at the next tick */
+
+static void
+ngx_http_sluice_process_clock(void)
+{
+    ngx_http_sluice_process.wall = (int64_t) (sluice_clock_wall_us()
+                                              - sluice_clock_us());
 }
 
 
@@ -81,6 +94,8 @@ ngx_http_sluice_process_tick(ngx_event_t *ev)
     smcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_sluice_module);
 
     ev->log = cycle->log;
+
+    ngx_http_sluice_process_clock();
 
     if (smcf != NULL && smcf->dir.fd != -1) {
 

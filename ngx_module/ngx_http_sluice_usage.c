@@ -121,14 +121,15 @@ ngx_http_sluice_usage_init(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
 
 ngx_int_t
 ngx_http_sluice_usage_open(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx)
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    uint64_t now)
 {
     sluice_entry_t               *entry;
     ngx_http_sluice_main_conf_t  *smcf;
 
     entry = (ngx_http_sluice_process.lane != NULL)
             ? sluice_lane_admit(ngx_http_sluice_process.lane,
-                                sluice_clock_wall_us())
+                                now + ngx_http_sluice_process.wall)
             : NULL;
 
     if (entry == NULL) {
@@ -326,7 +327,8 @@ ngx_http_sluice_usage_late(ngx_http_request_t *r)
 
     if (ngx_http_sluice_process.lane != NULL) {
         ctx->entry = sluice_lane_admit(ngx_http_sluice_process.lane,
-                                       sluice_clock_wall_us());
+                                       sluice_clock_us()
+                                       + ngx_http_sluice_process.wall);
     }
 
     if (ctx->entry == NULL) {
