@@ -1,9 +1,12 @@
 """What Sluice costs a request: nginx bare, with Sluice, with what it replaces.
 
-Load generator, upstream and gateway share the machine's cores, so throughput
-flatters the slow one; the figure that counts is the CPU time (utime + stime)
-of the gateway's own processes for a request.  Flavours are measured in turn,
-round by round, and compared within a round; medians of the ratios are told.
+Load generator, upstream and gateway share the machine, so throughput flatters
+the slow one; the figure that counts is the CPU time (utime + stime) of the
+gateway's own processes for a request.  The gateway (its worker, and sluiced)
+has one core and keeps it busy, the load and the upstream have another:
+left to the scheduler they wander, and a round differs from the next by more
+than what is to be measured.  Flavours are measured in turn, round by round,
+and compared within a round; medians of the ratios are told.
 """
 
 import os
@@ -19,6 +22,9 @@ from sluicetest.nginx import Nginx
 from sluicetest.process import Process
 
 TICK = os.sysconf("SC_CLK_TCK")
+
+# before a command: on the core that the gateway has not
+PINNED = ["taskset", "-c", "1"] if os.cpu_count() > 1 else []
 
 UPSTREAM = """
 worker_processes 1;
@@ -103,6 +109,15 @@ wrk.headers["X-Team"] = "red"
 """
 
 
+def pin(pid, core):
+    """Keeps all threads of a process on a core, where there are two."""
+    if os.cpu_count() < 2:
+        return
+
+    for task in os.listdir("/proc/%d/task" % pid):
+        os.sched_setaffinity(int(task), {core})
+
+
 def cpu(pid):
     """utime + stime of a process in seconds."""
     with open("/proc/%d/stat" % pid) as stat:
@@ -156,11 +171,14 @@ class Gateway:
     def measure(self, seconds, script):
         """One run of wrk; returns figures for a request."""
         worker = self.nginx.workers()[0]
+        pin(worker, 0)
+        if self.has_sluiced:
+            pin(self.sluiced.pid, 0)
         before = cpu(worker)
         sidecar = cpu(self.sluiced.pid) if self.has_sluiced else 0
         out = subprocess.run(
-            ["wrk", "-t1", "-c32", "-d%ds" % seconds, "--latency", "-s",
-             script, "http://127.0.0.1:%d/v1/chat" % self.port],
+            PINNED + ["wrk", "-t1", "-c32", "-d%ds" % seconds, "--latency",
+                      "-s", script, "http://127.0.0.1:%d/v1/chat" % self.port],
             capture_output=True, text=True, check=True).stdout
 
         # sluiced may still be at what the last second left
@@ -206,7 +224,8 @@ def measure(build, rounds, seconds):
         with Nginx(os.path.join(dir, "upstream"),
                    UPSTREAM % {"upstream": upstream, "body": body},
                    ready=upstream,
-                   user="www-data" if os.getuid() == 0 else None):
+                   user="www-data" if os.getuid() == 0 else None) as api:
+            pin(api.workers()[0], 1)
             for i in range(rounds + 1):
                 for name in FLAVOURS:
                     with Gateway(name, os.path.join(dir, str(i)),

@@ -63,8 +63,7 @@ def main():
     quick = args.quick
 
     figures = micro(args.build, 500000 if quick else 4000000)
-    flavours, ratios = gateway.measure(args.build, 2 if quick else 9,
-                                       2 if quick else 4)
+    flavours, ratios = gateway.measure(args.build, 2 if quick else 15, 2)
     figures.update(ratios)
 
     counts = gateway.instructions(args.build, 300 if quick else 2000)
