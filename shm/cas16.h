@@ -13,6 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
 
 typedef unsigned __int128  sluice_u128_t;
 
@@ -33,16 +37,14 @@ sluice_load16(sluice_u128_t *p)
 {
 #if defined(__x86_64__) && !defined(SLUICE_TSAN)
 
-    typedef long long  vector_t __attribute__((vector_size(16)));
-
-    union {
-        vector_t       v;
-        sluice_u128_t  u;
-    } x;
+    __m128i  x;
 
     if (__builtin_expect(__builtin_cpu_supports("avx") != 0, 1)) {
-        __asm__ volatile ("vmovdqa %1, %0" : "=x" (x.v) : "m" (*p));
-        return x.u;
+        __asm__ volatile ("vmovdqa %1, %0" : "=x" (x) : "m" (*p));
+
+        return (sluice_u128_t) (uint64_t)
+                   _mm_cvtsi128_si64(_mm_unpackhi_epi64(x, x)) << 64
+               | (uint64_t) _mm_cvtsi128_si64(x);
     }
 
 #endif

@@ -9,6 +9,10 @@
 
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
 
 #define SLUICE_TENTATIVE      0xffffffffu       /* index of an unfinished one */
 #define SLUICE_UNITS_MASK     0xffffffu
@@ -77,21 +81,6 @@ sluice_slot_final(sluice_u128_t v, uint64_t fp)
 }
 
 
-/* the half with the fingerprint: looking for a key must not write */
-
-static inline uint64_t
-sluice_slot_peek_fp(const sluice_u128_t *p)
-{
-    const uint64_t  *half = (const uint64_t *) p;
-
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    half++;
-#endif
-
-    return __atomic_load_n(half, __ATOMIC_RELAXED) >> 16;
-}
-
-
 static inline void
 sluice_limit_locate(const sluice_limit_t *limit, sluice_hash_t key,
     sluice_limit_place_t *place)
@@ -113,22 +102,102 @@ sluice_limit_locate(const sluice_limit_t *limit, sluice_hash_t key,
 }
 
 
-static sluice_u128_t *
-sluice_limit_find(const sluice_limit_place_t *place)
+/*
+ * The slots of both buckets that may hold the key, a bit each: those with the
+ * upper 32 bits of its fingerprint.  Which one it is no branch could predict,
+ * and a long loop would keep the CPU from the misses of the next decision.
+ */
+
+#if defined(__x86_64__) && !defined(SLUICE_TSAN)
+
+static inline __m128i
+sluice_slot_uppers(const sluice_u128_t *slot)
 {
-    unsigned        b, i;
+    const __m128i  *p = (const __m128i *) slot;
+
+    return _mm_unpackhi_epi64(_mm_unpackhi_epi32(p[0], p[1]),
+                              _mm_unpackhi_epi32(p[2], p[3]));
+}
+
+
+static inline unsigned
+sluice_limit_match(const sluice_limit_place_t *place)
+{
+    __m128i               want, a, b, c, d;
+    const sluice_u128_t  *first, *second;
+
+    want = _mm_set1_epi32((int) (uint32_t) (place->fingerprint >> 16));
+    first = place->bucket[0]->slot;
+    second = place->bucket[1]->slot;
+
+    a = _mm_cmpeq_epi32(sluice_slot_uppers(first), want);
+    b = _mm_cmpeq_epi32(sluice_slot_uppers(first + 4), want);
+    c = _mm_cmpeq_epi32(sluice_slot_uppers(second), want);
+    d = _mm_cmpeq_epi32(sluice_slot_uppers(second + 4), want);
+
+    return (unsigned) _mm_movemask_epi8(
+               _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d)));
+}
+
+#else
+
+/* a load of 16 bytes may be a compare-and-swap here: looking must not write */
+
+static inline uint32_t
+sluice_slot_upper(const sluice_u128_t *slot)
+{
+    const uint32_t  *quarter = (const uint32_t *) slot;
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    quarter += 3;
+#endif
+
+    return __atomic_load_n(quarter, __ATOMIC_RELAXED);
+}
+
+
+static inline unsigned
+sluice_limit_match(const sluice_limit_place_t *place)
+{
+    unsigned  i, match;
+    uint32_t  want;
+
+    want = (uint32_t) (place->fingerprint >> 16);
+    match = 0;
+
+    for (i = 0; i < SLUICE_LIMIT_BUCKET; i++) {
+        match |= (unsigned) (sluice_slot_upper(&place->bucket[0]->slot[i])
+                             == want)
+                 << i;
+        match |= (unsigned) (sluice_slot_upper(&place->bucket[1]->slot[i])
+                             == want)
+                 << (i + SLUICE_LIMIT_BUCKET);
+    }
+
+    return match;
+}
+
+#endif
+
+
+/* where the key stands, and in *v what was seen there */
+
+static inline sluice_u128_t *
+sluice_limit_find(const sluice_limit_place_t *place, sluice_u128_t *v)
+{
+    unsigned        i, match;
     sluice_u128_t  *slot;
 
-    for (b = 0; b < 2; b++) {
-        slot = place->bucket[b]->slot;
+    for (match = sluice_limit_match(place); match != 0; match &= match - 1) {
 
-        for (i = 0; i < SLUICE_LIMIT_BUCKET; i++) {
-            if (sluice_slot_peek_fp(&slot[i]) == place->fingerprint
-                && sluice_slot_final(sluice_load16(&slot[i]),
-                                     place->fingerprint))
-            {
-                return &slot[i];
-            }
+        i = (unsigned) __builtin_ctz(match);
+        slot = &place->bucket[i / SLUICE_LIMIT_BUCKET]
+                    ->slot[i % SLUICE_LIMIT_BUCKET];
+
+        *v = sluice_load16(slot);
+
+        if (sluice_slot_final(*v, place->fingerprint)) {
+            return slot;
         }
     }
 
@@ -395,51 +464,48 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
 }
 
 
-sluice_limit_result_t
-sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
-    uint32_t max, uint32_t n, sluice_limit_state_t *state)
+/*
+ * The rare ways: the key has no slot yet, or somebody was faster.  Not
+ * inlined, or the common way would carry its registers.
+ */
+
+static __attribute__((noinline)) sluice_limit_result_t
+sluice_limit_contend(sluice_limit_t *limit, const sluice_limit_place_t *place,
+    uint64_t now, uint32_t max, uint32_t n, sluice_limit_state_t *state)
 {
-    unsigned               turn;
-    sluice_u128_t         *slot, v, new;
-    sluice_limit_place_t   place;
-
-    sluice_limit_locate(limit, key, &place);
-
-    __builtin_prefetch(place.bucket[0], 1);
-    __builtin_prefetch(place.bucket[1], 1);
+    unsigned        turn;
+    sluice_u128_t  *slot, v, new;
 
     for (turn = 0; turn < SLUICE_TRIES; turn++) {
 
-        slot = sluice_limit_find(&place);
+        slot = sluice_limit_find(place, &v);
 
         if (slot == NULL) {
 
             if (n > max) {
                 (void) sluice_limit_decide(0, now, limit->window, max, n,
                                            state);
-                goto refused;
+                return SLUICE_LIMIT_REFUSED;
             }
 
-            if (sluice_limit_insert(limit, &place, &now, max, n, state)) {
-                goto passed;
+            if (sluice_limit_insert(limit, place, &now, max, n, state)) {
+                return SLUICE_LIMIT_PASSED;
             }
 
             continue;
         }
 
-        v = sluice_load16(slot);
-
-        while (sluice_slot_final(v, place.fingerprint)) {
+        while (sluice_slot_final(v, place->fingerprint)) {
 
             if (!sluice_limit_decide(v, now, limit->window, max, n, state)) {
-                goto refused;
+                return SLUICE_LIMIT_REFUSED;
             }
 
-            new = sluice_slot_pack(place.fingerprint, state->index,
+            new = sluice_slot_pack(place->fingerprint, state->index,
                                    state->previous, state->current + n);
 
             if (sluice_cas16(slot, &v, new)) {
-                goto passed;
+                return SLUICE_LIMIT_PASSED;
             }
 
             if (++turn >= SLUICE_TRIES) {
@@ -448,27 +514,59 @@ sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
         }
     }
 
-    if (limit->own != NULL) {
+    return SLUICE_LIMIT_CONTENDED;
+}
+
+
+static inline void
+sluice_limit_count(sluice_limit_t *limit, sluice_limit_result_t result)
+{
+    if (limit->own == NULL) {
+        return;
+    }
+
+    if (result == SLUICE_LIMIT_PASSED) {
+        limit->own->passed++;
+
+    } else if (result == SLUICE_LIMIT_REFUSED) {
+        limit->own->refused++;
+
+    } else {
         limit->own->contended++;
     }
+}
 
-    return SLUICE_LIMIT_CONTENDED;
 
-passed:
+sluice_limit_result_t
+sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
+    uint32_t max, uint32_t n, sluice_limit_state_t *state)
+{
+    sluice_u128_t          *slot, v, new;
+    sluice_limit_place_t    place;
+    sluice_limit_result_t   result;
 
-    if (limit->own != NULL) {
-        limit->own->passed++;
+    sluice_limit_locate(limit, key, &place);
+
+    slot = sluice_limit_find(&place, &v);
+
+    if (slot == NULL) {
+        result = sluice_limit_contend(limit, &place, now, max, n, state);
+
+    } else if (!sluice_limit_decide(v, now, limit->window, max, n, state)) {
+        result = SLUICE_LIMIT_REFUSED;
+
+    } else {
+        new = sluice_slot_pack(place.fingerprint, state->index,
+                               state->previous, state->current + n);
+
+        result = sluice_cas16(slot, &v, new)
+                 ? SLUICE_LIMIT_PASSED
+                 : sluice_limit_contend(limit, &place, now, max, n, state);
     }
 
-    return SLUICE_LIMIT_PASSED;
+    sluice_limit_count(limit, result);
 
-refused:
-
-    if (limit->own != NULL) {
-        limit->own->refused++;
-    }
-
-    return SLUICE_LIMIT_REFUSED;
+    return result;
 }
 
 
@@ -476,15 +574,12 @@ sluice_limit_result_t
 sluice_limit_peek(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
     uint32_t max, uint32_t n, sluice_limit_state_t *state)
 {
-    sluice_u128_t         *slot, v;
+    sluice_u128_t          v;
     sluice_limit_place_t   place;
 
     sluice_limit_locate(limit, key, &place);
 
-    slot = sluice_limit_find(&place);
-    v = (slot != NULL) ? sluice_load16(slot) : 0;
-
-    if (!sluice_slot_final(v, place.fingerprint)) {
+    if (sluice_limit_find(&place, &v) == NULL) {
         v = 0;
     }
 
@@ -504,12 +599,10 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key, uint32_t index,
 
     sluice_limit_locate(limit, key, &place);
 
-    slot = sluice_limit_find(&place);
+    slot = sluice_limit_find(&place, &v);
     if (slot == NULL) {
         return;
     }
-
-    v = sluice_load16(slot);
 
     for (turn = 0;
          turn < SLUICE_TRIES && sluice_slot_final(v, place.fingerprint);
