@@ -422,6 +422,13 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
         return false;
     }
 
+    /* before it happens: no refund may miss that it did */
+
+    if (evicts) {
+        state->evicted = __atomic_add_fetch(&limit->control->evicted, 1,
+                                            __ATOMIC_SEQ_CST);
+    }
+
     mine = sluice_limit_tentative(limit, place->fingerprint, *now);
 
     if (!sluice_cas16(at, &seen, mine)) {
@@ -482,10 +489,12 @@ sluice_limit_contend(sluice_limit_t *limit, const sluice_limit_place_t *place,
 
         if (slot == NULL) {
 
-            if (n > max) {
-                (void) sluice_limit_decide(0, now, limit->window, max, n,
-                                           state);
-                return SLUICE_LIMIT_REFUSED;
+            /* what does not pass, or costs nothing, needs no slot */
+
+            if (n > max || n == 0) {
+                return sluice_limit_decide(0, now, limit->window, max, n,
+                                           state)
+                       ? SLUICE_LIMIT_PASSED : SLUICE_LIMIT_REFUSED;
             }
 
             if (sluice_limit_insert(limit, place, &now, max, n, state)) {
@@ -547,6 +556,11 @@ sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
 
     sluice_limit_locate(limit, key, &place);
 
+    /* before the charge, see sluice_limit_refund() */
+
+    state->evicted = __atomic_load_n(&limit->control->evicted,
+                                     __ATOMIC_SEQ_CST);
+
     slot = sluice_limit_find(&place, &v);
 
     if (slot == NULL) {
@@ -579,6 +593,8 @@ sluice_limit_peek(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
 
     sluice_limit_locate(limit, key, &place);
 
+    state->evicted = 0;
+
     if (sluice_limit_find(&place, &v) == NULL) {
         v = 0;
     }
@@ -589,8 +605,8 @@ sluice_limit_peek(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
 
 
 void
-sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key, uint32_t index,
-    uint32_t n)
+sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
+    const sluice_limit_state_t *state, uint32_t n)
 {
     unsigned               turn;
     uint32_t               previous, current;
@@ -611,10 +627,21 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key, uint32_t index,
         previous = sluice_slot_previous(v);
         current = sluice_slot_current(v);
 
-        if (sluice_slot_index(v) == index) {
+        /*
+         * Looked at after the slot: what comes later has other counts, unless
+         * the key was put in anew and charged to the very same ones meanwhile.
+         */
+
+        if (__atomic_load_n(&limit->control->evicted, __ATOMIC_SEQ_CST)
+            != state->evicted)
+        {
+            return;
+        }
+
+        if (sluice_slot_index(v) == state->index) {
             current -= (n < current) ? n : current;
 
-        } else if (sluice_slot_index(v) == index + 1) {
+        } else if (sluice_slot_index(v) == state->index + 1) {
             previous -= (n < previous) ? n : previous;
 
         } else {
@@ -628,6 +655,103 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key, uint32_t index,
             return;
         }
     }
+}
+
+
+void
+sluice_limit_add(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
+    uint32_t n)
+{
+    unsigned               turn;
+    uint32_t               sum;
+    sluice_u128_t         *slot, v, new;
+    sluice_limit_place_t   place;
+    sluice_limit_state_t   state;
+
+    n = (n < SLUICE_UNITS_MASK) ? n : SLUICE_UNITS_MASK;
+
+    if (n == 0) {
+        return;
+    }
+
+    sluice_limit_locate(limit, key, &place);
+
+    for (turn = 0; turn < SLUICE_TRIES; turn++) {
+
+        slot = sluice_limit_find(&place, &v);
+
+        if (slot == NULL) {
+            if (sluice_limit_insert(limit, &place, &now, 0, n, &state)) {
+                return;
+            }
+
+            continue;
+        }
+
+        while (sluice_slot_final(v, place.fingerprint)) {
+
+            (void) sluice_limit_decide(v, now, limit->window, 0, 0, &state);
+
+            sum = state.current + n;
+            sum = (sum < SLUICE_UNITS_MASK) ? sum : SLUICE_UNITS_MASK;
+
+            new = sluice_slot_pack(place.fingerprint, state.index,
+                                   state.previous, sum);
+
+            if (sluice_cas16(slot, &v, new)) {
+                return;
+            }
+
+            if (++turn >= SLUICE_TRIES) {
+                break;
+            }
+        }
+    }
+
+    sluice_limit_count(limit, SLUICE_LIMIT_CONTENDED);
+}
+
+
+void
+sluice_limit_settle(sluice_limit_t *limit, sluice_hash_t key,
+    const sluice_limit_state_t *state, uint64_t now, uint32_t n,
+    uint32_t actual)
+{
+    if (actual < n) {
+        sluice_limit_refund(limit, key, state, n - actual);
+
+    } else {
+        sluice_limit_add(limit, key, now, actual - n);
+    }
+}
+
+
+uint32_t
+sluice_limit_used(const sluice_limit_t *limit,
+    const sluice_limit_state_t *state)
+{
+    uint64_t  w, part;
+
+    w = limit->window;
+    part = state->previous * (w - state->elapsed);
+
+    return state->current + (uint32_t) (part / w + (part % w != 0));
+}
+
+
+uint64_t
+sluice_limit_reset(const sluice_limit_t *limit,
+    const sluice_limit_state_t *state)
+{
+    uint64_t  w;
+
+    w = limit->window;
+
+    if (state->current != 0) {
+        return 2 * w - state->elapsed;
+    }
+
+    return (state->previous != 0) ? w - state->elapsed : 0;
 }
 
 

@@ -42,6 +42,7 @@
 #define SLUICE_LIMIT_WINDOW_MIN   1000u         /* ms                        */
 #define SLUICE_LIMIT_WINDOW_MAX   (31u * 86400 * 1000)
 #define SLUICE_LIMIT_UNITS_MAX    (1u << 23)    /* a limit's, and a weight's */
+#define SLUICE_LIMIT_SCALE_MAX    1000000000u
 
 
 typedef enum {
@@ -61,7 +62,8 @@ _Static_assert(sizeof(sluice_limit_bucket_t) == 128, "bucket");
 typedef struct {
     uint64_t  epoch;            /* nonces are given out in runs, see limit.c */
     uint64_t  former_over;      /* tables up to this N no longer count       */
-    uint8_t   reserved[112];
+    uint64_t  evicted;          /* live windows that were, or nearly so      */
+    uint8_t   reserved[104];
 } sluice_limit_control_t;
 
 _Static_assert(sizeof(sluice_limit_control_t) == 128, "zone control");
@@ -91,6 +93,7 @@ typedef struct {
     sluice_limit_bucket_t    *buckets;
     uint64_t                  nbuckets;
     uint32_t                  window;           /* ms                        */
+    uint32_t                  scale;            /* what one unit stands for  */
     unsigned                  number;           /* N of zone.NAME.N          */
 
     sluice_limit_column_t    *own;              /* NULL: not counted         */
@@ -105,6 +108,7 @@ typedef struct {
     uint32_t  previous;         /* units                                     */
     uint32_t  current;          /* units, before this charge                 */
     uint32_t  elapsed;          /* ms of the window                          */
+    uint64_t  evicted;          /* of the table, when it was charged         */
 } sluice_limit_state_t;
 
 
@@ -179,10 +183,31 @@ sluice_limit_hash_id(const sluice_limit_t *limit, const uint8_t id[16])
     return hash;
 }
 
+/* what an amount costs in units, rounded up; over UNITS_MAX: UNITS_MAX + 1 */
+static inline uint32_t
+sluice_limit_units(const sluice_limit_t *limit, uint64_t amount)
+{
+    amount = amount / limit->scale + (amount % limit->scale != 0);
+
+    return (amount <= SLUICE_LIMIT_UNITS_MAX) ? (uint32_t) amount
+                                              : SLUICE_LIMIT_UNITS_MAX + 1;
+}
+
+/* how many units an amount allows, rounded down; UNITS_MAX at most */
+static inline uint32_t
+sluice_limit_max_units(const sluice_limit_t *limit, uint64_t amount)
+{
+    amount /= limit->scale;
+
+    return (amount <= SLUICE_LIMIT_UNITS_MAX) ? (uint32_t) amount
+                                              : SLUICE_LIMIT_UNITS_MAX;
+}
+
 /*
- * Decides and charges n units (1 to UNITS_MAX) against max (0 to UNITS_MAX)
- * at `now`, monotonic milliseconds.  O(1), bounded, no system call.  On
- * PASSED the charge stands; `state` is what was seen either way.
+ * Decides and charges n units against max (0 to UNITS_MAX) at `now`,
+ * monotonic milliseconds.  More than UNITS_MAX never pass; none are a look
+ * that is counted.  O(1), bounded, no system call.  On PASSED the charge
+ * stands; `state` is what was seen either way.
  */
 sluice_limit_result_t sluice_limit_charge(sluice_limit_t *limit,
     sluice_hash_t key, uint64_t now, uint32_t max, uint32_t n,
@@ -203,11 +228,26 @@ sluice_limit_result_t sluice_limit_peek(sluice_limit_t *limit,
     sluice_limit_state_t *state);
 
 /*
- * Takes back n units that were charged in that window; dropped if the window
- * is gone or its slot was evicted since.
+ * Takes back n units of a charge that passed with that state, from the window
+ * that was charged.  Dropped if the window is gone, or if the table has
+ * evicted anything since: it may have been this key, which then stands there
+ * anew without the charge.
  */
 void sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
-    uint32_t index, uint32_t n);
+    const sluice_limit_state_t *state, uint32_t n);
+
+/* charges n units whatever the limit: they were used; 24 bits saturate */
+void sluice_limit_add(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
+    uint32_t n);
+
+/*
+ * Settles a charge of n units that passed with that state: what was really
+ * used is known now.  Less is refunded to the window that was charged, more
+ * is added to the current one.
+ */
+void sluice_limit_settle(sluice_limit_t *limit, sluice_hash_t key,
+    const sluice_limit_state_t *state, uint64_t now, uint32_t n,
+    uint32_t actual);
 
 /*
  * How long until n units would pass if nobody else charged: milliseconds
@@ -215,6 +255,14 @@ void sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
  */
 uint64_t sluice_limit_retry(const sluice_limit_t *limit,
     const sluice_limit_state_t *state, uint32_t max, uint32_t n);
+
+/* units that count at the moment of the state, rounded up */
+uint32_t sluice_limit_used(const sluice_limit_t *limit,
+    const sluice_limit_state_t *state);
+
+/* milliseconds until nothing of them counts, if nobody charges any more */
+uint64_t sluice_limit_reset(const sluice_limit_t *limit,
+    const sluice_limit_state_t *state);
 
 
 /* for a census of a copied table: whether this slot holds a live window */

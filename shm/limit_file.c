@@ -68,6 +68,7 @@ sluice_limit_attach(sluice_limit_t *limit, unsigned number)
     limit->buckets = sluice_file_section(&limit->file, 2);
     limit->nbuckets = limit->file.header.geometry[0];
     limit->window = (uint32_t) limit->file.header.geometry[1];
+    limit->scale = (uint32_t) limit->file.header.geometry[2];
     limit->number = number;
     limit->own = NULL;
     limit->nonce = 0;
@@ -98,6 +99,7 @@ sluice_limit_open_file(const sluice_dir_t *dir, const char *name,
         || h->geometry[0] > SLUICE_LIMIT_BUCKETS_MAX
         || h->geometry[1] < SLUICE_LIMIT_WINDOW_MIN
         || h->geometry[1] > SLUICE_LIMIT_WINDOW_MAX
+        || h->geometry[2] == 0 || h->geometry[2] > SLUICE_LIMIT_SCALE_MAX
         || h->geometry[3] != SLUICE_LIMIT_BUCKET
         || h->section[0].size != sizeof(sluice_limit_control_t)
         || h->section[1].size != SLUICE_SLOTS * sizeof(sluice_limit_column_t)
@@ -207,8 +209,6 @@ sluice_limit_drop_unused(const sluice_dir_t *dir, const char *name,
             drop = sluice_limit_open_file(dir, name, numbers[1], &before,
                                           &error) == SLUICE_OK
                    && before.window == newest.window
-                   && before.file.header.geometry[2]
-                      == newest.file.header.geometry[2]
                    && sluice_file_retire(dir, &newest.file) == SLUICE_OK;
 
             sluice_limit_close(dir, &before);
@@ -281,9 +281,7 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
 
         /* another window is another limit: it goes with its last user */
 
-        if (other.window != conf->window
-            || other.file.header.geometry[2] != conf->scale)
-        {
+        if (other.window != conf->window) {
             (void) sluice_file_retire(dir, &other.file);
             sluice_file_close(dir, &other.file);
             continue;

@@ -264,8 +264,10 @@ test_refund(void **state)
 
     test_open(d, &limit, 64, TEST_WINDOW);
 
-#define refund(key, index, n)                                                 \
-    sluice_limit_refund(&limit, test_key(&limit, key), index, n)
+#define refund(key, of, n)                                                    \
+    s.index = of;                                                             \
+    s.evicted = limit.control->evicted;                                       \
+    sluice_limit_refund(&limit, test_key(&limit, key), &s, n)
 #define seen(key, now, p, c)                                                  \
     sluice_limit_peek(&limit, test_key(&limit, key), now, 100, 1, &s);        \
     assert_int_equal(s.previous, p);                                          \
@@ -307,6 +309,94 @@ test_refund(void **state)
  * Retry-After is the first moment at which it passes: not a millisecond less,
  * and it would not have passed at any moment before.
  */
+
+/* what was used is known afterwards, and counts whatever the limit is */
+
+static void
+test_settle(void **state)
+{
+    uint64_t               i;
+    util_dir_t            *d = *state;
+    sluice_limit_t         limit;
+    sluice_limit_state_t   s, t;
+
+    test_open(d, &limit, SLUICE_LIMIT_BUCKETS_MIN, TEST_WINDOW);
+
+#define settle(key, now, n, actual)                                           \
+    test_set_clock(now);                                                      \
+    sluice_limit_settle(&limit, test_key(&limit, key), &s, now, n, actual)
+#define seen(key, now, p, c)                                                  \
+    sluice_limit_peek(&limit, test_key(&limit, key), now, 100, 1, &t);        \
+    assert_int_equal(t.previous, p);                                          \
+    assert_int_equal(t.current, c)
+
+    test_charge(&limit, 1, 5000, 100, 60, &s);
+    settle(1, 5999, 60, 25);
+    seen(1, 5999, 0, 25);
+    settle(1, 5999, 60, 60);
+    seen(1, 5999, 0, 25);
+
+    /* less goes back to where it was charged, more to where we are */
+
+    test_charge(&limit, 1, 5999, 100, 20, &s);
+    settle(1, 6500, 20, 5);
+    seen(1, 6500, 30, 0);
+    settle(1, 6500, 5, 300);
+    seen(1, 6500, 30, 295);
+    refuses(1, 6500, 300, 1);
+    assert_int_equal(sluice_limit_used(&limit, &t), 310);
+    assert_int_equal(sluice_limit_reset(&limit, &t), 1500);
+    seen(1, 7999, 295, 0);
+    assert_int_equal(sluice_limit_used(&limit, &t), 1);
+    assert_int_equal(sluice_limit_reset(&limit, &t), 1);
+    seen(1, 8000, 0, 0);
+    assert_int_equal(sluice_limit_used(&limit, &t), 0);
+    assert_int_equal(sluice_limit_reset(&limit, &t), 0);
+
+    /* none are a look: it is refused by what others have, and inserts nothing */
+
+    refuses(1, 6500, 300, 0);
+    passes(1, 6500, 325, 0);
+    passes(50, 6500, 0, 0);
+    assert_int_equal(test_slots(&limit, 50, NULL), 0);
+
+    /* two windows later nothing is left to be given back */
+
+    test_charge(&limit, 2, 5000, 100, 60, &s);
+    settle(2, 7000, 60, 0);
+    seen(2, 7000, 0, 0);
+    passes(2, 7000, 100, 10);
+    settle(2, 7000, 60, 0);
+    seen(2, 7000, 0, 10);
+
+    /* the count saturates, of a key that stands and of one that does not */
+
+    test_set_clock(7000);
+    sluice_limit_add(&limit, test_key(&limit, 3), 7000, UINT32_MAX);
+    seen(3, 7000, 0, SLUICE_UNITS_MASK);
+    sluice_limit_add(&limit, test_key(&limit, 3), 7000, 5);
+    seen(3, 7000, 0, SLUICE_UNITS_MASK);
+    refuses(3, 8000, SLUICE_LIMIT_UNITS_MAX, 1);
+
+    /* its slot went to others, and it came back: the refund is not its own */
+
+    test_charge(&limit, 4, 20000, 100, 60, &s);
+
+    for (i = 1000; test_slots(&limit, 4, NULL) != 0; i++) {
+        passes(i, 20000, 100, 100);
+        assert_true(i < 100000);
+    }
+
+    passes(4, 20000, 100, 30);
+    settle(4, 20000, 60, 0);
+    seen(4, 20000, 0, 30);
+
+#undef settle
+#undef seen
+
+    sluice_limit_close(&d->dir, &limit);
+}
+
 
 static void
 test_retry(void **state)
@@ -371,16 +461,17 @@ test_retry(void **state)
  * window.  The table must decide alike, every time.
  */
 
-#define TEST_KEYS     300
-#define TEST_WINDOWS  4096
+#define TEST_KEYS        300
+#define TEST_WINDOWS     20480
+#define TEST_OPERATIONS  1000000
 
 static void
 test_model(void **state)
 {
     bool                    pass;
-    uint32_t                max, n, e, before;
+    uint32_t                max, n, e, before, actual;
     uint64_t                seed, now, i, key, w, index, window;
-    unsigned                kind;
+    unsigned                kind, settled;
     util_dir_t             *d = *state;
     sluice_limit_t          limit;
     unsigned __int128       have;
@@ -396,8 +487,9 @@ test_model(void **state)
     now = 2 * w;
     seed = util_seed();
     kind = 0;
+    settled = 0;
 
-    for (i = 0; i < 200000; i++) {
+    for (i = 0; i < TEST_OPERATIONS; i++) {
 
         switch (util_random(&seed) % 200) {
         case 0:
@@ -443,10 +535,42 @@ test_model(void **state)
 
             window = index - util_random(&seed) % 3;
             n = (uint32_t) (util_random(&seed) % 12);
-            sluice_limit_refund(&limit, test_key(&limit, key),
-                                (uint32_t) window, n);
+            s.index = (uint32_t) window;
+            s.evicted = 0;
+            sluice_limit_refund(&limit, test_key(&limit, key), &s, n);
             model[key][window] -= (n < model[key][window])
                                   ? n : model[key][window];
+            continue;
+
+        case 2:
+
+            /* a charge, and what it really was, now or in a later window */
+
+            rc = test_charge(&limit, key, now, max, n, &s);
+
+            if (!pass || rc != SLUICE_LIMIT_PASSED) {
+                break;
+            }
+
+            assert_int_equal(s.current, before);
+
+            model[key][index] += n;
+            actual = (uint32_t) (util_random(&seed) % 20);
+            now += (util_random(&seed) % 16 == 0) ? util_random(&seed) % (2 * w)
+                                                 : 0;
+            window = now / w;
+            test_set_clock(now);
+            sluice_limit_settle(&limit, test_key(&limit, key), &s, now, n,
+                                actual);
+
+            if (actual > n) {
+                model[key][window] += actual - n;
+
+            } else if (window <= index + 1) {
+                model[key][index] -= n - actual;
+            }
+
+            settled++;
             continue;
 
         default:
@@ -475,7 +599,8 @@ test_model(void **state)
     }
 
     assert_int_equal(kind, 3);
-    assert_true(i > 150000);
+    assert_int_equal(i, TEST_OPERATIONS);
+    assert_true(settled > 20000);
     assert_int_equal(limit.own->evicted, 0);
 
     sluice_limit_close(&d->dir, &limit);
@@ -774,6 +899,7 @@ main(void)
         util_test(test_boot),
         util_test(test_largest),
         util_test(test_refund),
+        util_test(test_settle),
         cmocka_unit_test(test_retry),
         util_test(test_model),
         util_test(test_evicted),

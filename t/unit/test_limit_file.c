@@ -48,7 +48,7 @@ static bool
 test_charge(sluice_limit_t *limit, sluice_limit_t *former, uint32_t max)
 {
     uint64_t               now;
-    sluice_limit_state_t   s;
+    sluice_limit_state_t   s, f;
 
     now = sluice_clock_ms();
 
@@ -60,10 +60,9 @@ test_charge(sluice_limit_t *limit, sluice_limit_t *former, uint32_t max)
 
     if (sluice_limit_former_counts(limit, former)
         && sluice_limit_charge(former, sluice_limit_hash(former, "k", 1), now,
-                               max, 1, &s) != SLUICE_LIMIT_PASSED)
+                               max, 1, &f) != SLUICE_LIMIT_PASSED)
     {
-        sluice_limit_refund(limit, sluice_limit_hash(limit, "k", 1), s.index,
-                            1);
+        sluice_limit_refund(limit, sluice_limit_hash(limit, "k", 1), &s, 1);
         return false;
     }
 
@@ -303,7 +302,7 @@ test_half_ended(void **state)
 }
 
 
-/* another window or scale is another limit: no former one */
+/* another window is another limit: no former one */
 
 static void
 test_other_limit(void **state)
@@ -321,7 +320,7 @@ test_other_limit(void **state)
     test_close(d, &one);
     test_close(d, &two);
 
-    assert_int_equal(test_open(d, 64, TEST_WINDOW * 2, 10, &two, &former),
+    assert_int_equal(test_open(d, 64, TEST_WINDOW * 4, 1, &two, &former),
                      SLUICE_OK);
     assert_string_equal(two.file.name, "zone.rpm.3");
     assert_null(former.buckets);
@@ -329,6 +328,59 @@ test_other_limit(void **state)
     /* what nobody used any more went with it */
 
     assert_int_equal(util_dir_count(&d->dir, "zone.rpm.", NULL), 1);
+    test_close(d, &two);
+}
+
+
+/* with another scale the former table counts on, in units of its own */
+
+static void
+test_other_scale(void **state)
+{
+    uint64_t               now;
+    util_dir_t            *d = *state;
+    sluice_limit_t         one, two, former;
+    sluice_limit_state_t   s;
+
+    now = sluice_clock_ms();
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 10, &one, &former),
+                     SLUICE_OK);
+    assert_int_equal(one.scale, 10);
+
+    assert_int_equal(sluice_limit_units(&one, 0), 0);
+    assert_int_equal(sluice_limit_units(&one, 1), 1);
+    assert_int_equal(sluice_limit_units(&one, 10), 1);
+    assert_int_equal(sluice_limit_units(&one, 11), 2);
+    assert_int_equal(sluice_limit_units(&one, 10ull * SLUICE_LIMIT_UNITS_MAX),
+                     SLUICE_LIMIT_UNITS_MAX);
+    assert_int_equal(sluice_limit_units(&one,
+                                        10ull * SLUICE_LIMIT_UNITS_MAX + 1),
+                     SLUICE_LIMIT_UNITS_MAX + 1);
+    assert_int_equal(sluice_limit_units(&one, UINT64_MAX),
+                     SLUICE_LIMIT_UNITS_MAX + 1);
+    assert_int_equal(sluice_limit_max_units(&one, 9), 0);
+    assert_int_equal(sluice_limit_max_units(&one, 19), 1);
+    assert_int_equal(sluice_limit_max_units(&one, UINT64_MAX),
+                     SLUICE_LIMIT_UNITS_MAX);
+
+    assert_int_equal(sluice_limit_charge(&one, sluice_limit_hash(&one, "k", 1),
+                                         now, 9, 7, &s),
+                     SLUICE_LIMIT_PASSED);
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 100, &two, &former),
+                     SLUICE_OK);
+    assert_string_equal(two.file.name, "zone.rpm.2");
+    assert_int_equal(two.scale, 100);
+    assert_true(sluice_limit_former_counts(&two, &former));
+    assert_int_equal(former.scale, 10);
+
+    (void) sluice_limit_peek(&former, sluice_limit_hash(&former, "k", 1),
+                             now, 9, 1, &s);
+    assert_int_equal(s.current, 7);
+
+    test_close(d, &one);
+    test_close(d, &former);
     test_close(d, &two);
 }
 
@@ -482,6 +534,7 @@ main(void)
         util_test(test_stopped_between),
         util_test(test_half_ended),
         util_test(test_other_limit),
+        util_test(test_other_scale),
         util_test(test_stale),
         util_test(test_damaged),
         util_test(test_rivals),
