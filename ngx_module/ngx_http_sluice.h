@@ -7,7 +7,9 @@
  *   files       the directory and its files, for a cycle
  *   process     a worker's slot, lane and timer
  *   client      who asks: the keyed hash
- *   limit       zones and limits
+ *   limit       charging a request, and settling
+ *   limit_conf  zones and limits as they are written
+ *   limit_headers  what the client reads of its limits
  *   key         key pools
  *   admission   the handler that decides, and what a request holds
  *   refusal     what a refused client reads
@@ -34,6 +36,11 @@
 
 #define NGX_HTTP_SLUICE_FULL_REJECT     0
 #define NGX_HTTP_SLUICE_FULL_DROP       1
+
+#define NGX_HTTP_SLUICE_UNIT_REQUESTS   0
+#define NGX_HTTP_SLUICE_UNIT_TOKENS     1
+#define NGX_HTTP_SLUICE_UNIT_BYTES      2
+#define NGX_HTTP_SLUICE_UNITS           3
 
 #define NGX_HTTP_SLUICE_FORMAT_PROBLEM    0
 #define NGX_HTTP_SLUICE_FORMAT_OPENAI     1
@@ -68,6 +75,7 @@ typedef struct {
     ngx_http_sluice_named_t     named;
     ngx_http_sluice_value_t     key;
     sluice_limit_conf_t         conf;
+    ngx_uint_t                  unit;
 
     sluice_limit_t              limit;
     sluice_limit_t              former;
@@ -80,9 +88,27 @@ typedef struct {
 
 typedef struct {
     ngx_http_sluice_zone_t     *zone;
-    uint32_t                    max;            /* if value is NULL          */
-    ngx_http_sluice_value_t    *value;
+    uint64_t                    max;            /* if max_value is NULL      */
+    ngx_http_sluice_value_t    *max_value;
+    uint64_t                    weight;         /* if weight_value is NULL   */
+    ngx_http_sluice_value_t    *weight_value;
+    ngx_http_sluice_value_t    *settle;         /* NULL: nobody tells        */
+    ngx_uint_t                  status;
+    unsigned                    dry_run:1;
 } ngx_http_sluice_limit_t;
+
+
+/* one table that a request charges; a zone has two while it changes */
+typedef struct {
+    ngx_http_sluice_limit_t    *limit;
+    sluice_limit_t             *table;
+    sluice_hash_t               key;
+    uint32_t                    max;            /* units                     */
+    uint32_t                    n;              /* units                     */
+    sluice_limit_state_t        state;          /* before the charge         */
+    unsigned                    charged:1;      /* and neither taken back    */
+    unsigned                    refused:1;      /* nor settled               */
+} ngx_http_sluice_charge_t;
 
 
 typedef struct {
@@ -123,6 +149,7 @@ typedef struct {
 
     ngx_uint_t                  clients;        /* somebody is hashed        */
     ngx_uint_t                  usage;          /* somebody is recorded      */
+    ngx_uint_t                  limit_headers;  /* somebody is told          */
 
     /* from here on: set when the files are opened */
 
@@ -140,6 +167,8 @@ typedef struct {
     ngx_flag_t                  usage;
     ngx_flag_t                  usage_refused;
     ngx_uint_t                  format;
+    ngx_uint_t                  limit_log_level;
+    ngx_flag_t                  limit_headers;
 } ngx_http_sluice_loc_conf_t;
 
 
@@ -161,7 +190,11 @@ typedef struct {
     ngx_http_sluice_pool_t     *refused_pool;   /* had no well key           */
 
     uint64_t                    decided;        /* zones, by their bits      */
-    ngx_http_sluice_zone_t     *refused_by;
+    ngx_http_sluice_charge_t   *charges;
+    ngx_uint_t                  ncharges;
+    ngx_http_sluice_limit_t    *refused_by;
+    ngx_http_sluice_limit_t    *dry_refused_by;
+    ngx_http_sluice_loc_conf_t *told;           /* of the limits' headers    */
     ngx_http_sluice_client_t    client;         /* memo of $sluice_client    */
 
     sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
@@ -227,19 +260,21 @@ char *ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_http_sluice_limit_variables(ngx_conf_t *cf);
-char *ngx_http_sluice_limit_check(ngx_conf_t *cf,
-    ngx_http_sluice_main_conf_t *smcf);
+ngx_int_t ngx_http_sluice_limit_check(ngx_conf_t *cf,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location);
 ngx_int_t ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     uint64_t now, uint64_t *retry);
+void ngx_http_sluice_limit_settle(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx);
+void ngx_http_sluice_limit_headers_init(
+    ngx_http_sluice_main_conf_t *smcf);
 
 /* key */
 char *ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_http_sluice_key_variables(ngx_conf_t *cf);
-char *ngx_http_sluice_key_check(ngx_conf_t *cf,
-    ngx_http_sluice_main_conf_t *smcf);
 ngx_int_t ngx_http_sluice_key_look(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_pool_t *pool, uint64_t *retry);
 void ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx);
@@ -252,7 +287,7 @@ ngx_http_sluice_ctx_t *ngx_http_sluice_create_ctx(ngx_http_request_t *r);
 /* refusal */
 ngx_int_t ngx_http_sluice_refuse(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, sluice_outcome_t outcome,
-    uint64_t retry);
+    ngx_uint_t status, uint64_t retry);
 
 /* usage */
 char *ngx_http_sluice_usage(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -121,7 +121,8 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
             ctx->outcome = SLUICE_OUTCOME_ERROR;
             ctx->conf = NULL;       /* a redirect to an upstream asks again */
 
-            return ngx_http_sluice_refuse(r, slcf, SLUICE_OUTCOME_OPEN, 1000);
+            return ngx_http_sluice_refuse(r, slcf, SLUICE_OUTCOME_OPEN, 0,
+                                          1000);
         }
 
     } else if (ctx->entry != NULL && !ctx->client.known) {
@@ -143,6 +144,11 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     }
 
     if (slcf->limits != NULL) {
+
+        if (slcf->limit_headers && ctx->told == NULL) {
+            ctx->told = slcf;
+        }
+
         rc = ngx_http_sluice_limit_charge(r, slcf, ctx, now / 1000,
                                           &retry);
 
@@ -190,9 +196,9 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
         }
 
         ngx_http_sluice_count(REFUSED_LIMIT);
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+        ngx_log_error(slcf->limit_log_level, r->connection->log, 0,
                       "refusing request by limit \"%V\"",
-                      &ctx->refused_by->named.name);
+                      &ctx->refused_by->zone->named.name);
         break;
 
     case SLUICE_OUTCOME_KEY:
@@ -220,7 +226,10 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
         ngx_http_sluice_usage_cancel(ctx);
     }
 
-    return ngx_http_sluice_refuse(r, slcf, outcome, retry);
+    return ngx_http_sluice_refuse(r, slcf, outcome,
+                                  outcome == SLUICE_OUTCOME_LIMIT
+                                  ? ctx->refused_by->status : 0,
+                                  retry);
 }
 
 

@@ -26,6 +26,8 @@ static char *ngx_http_sluice_client_secret(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_http_sluice_add_variables(ngx_conf_t *cf);
 static ngx_int_t ngx_http_sluice_init(ngx_conf_t *cf);
+static ngx_int_t ngx_http_sluice_filters(ngx_conf_t *cf,
+    ngx_http_sluice_main_conf_t *smcf);
 static ngx_int_t ngx_http_sluice_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_http_sluice_init_process(ngx_cycle_t *cycle);
 static void ngx_http_sluice_exit_process(ngx_cycle_t *cycle);
@@ -35,6 +37,17 @@ static ngx_conf_enum_t  ngx_http_sluice_formats[] = {
     { ngx_string("problem"), NGX_HTTP_SLUICE_FORMAT_PROBLEM },
     { ngx_string("openai"), NGX_HTTP_SLUICE_FORMAT_OPENAI },
     { ngx_string("anthropic"), NGX_HTTP_SLUICE_FORMAT_ANTHROPIC },
+    { ngx_null_string, 0 }
+};
+
+
+/* as those of limit_req_log_level */
+
+static ngx_conf_enum_t  ngx_http_sluice_log_levels[] = {
+    { ngx_string("info"), NGX_LOG_INFO },
+    { ngx_string("notice"), NGX_LOG_NOTICE },
+    { ngx_string("warn"), NGX_LOG_WARN },
+    { ngx_string("error"), NGX_LOG_ERR },
     { ngx_null_string, 0 }
 };
 
@@ -77,17 +90,31 @@ static ngx_command_t  ngx_http_sluice_commands[] = {
       NULL },
 
     { ngx_string("sluice_limit_zone"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE3,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
       ngx_http_sluice_limit_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("sluice_limit"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_sluice_limit,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("sluice_limit_log_level"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, limit_log_level),
+      &ngx_http_sluice_log_levels },
+
+    { ngx_string("sluice_limit_headers"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, limit_headers),
       NULL },
 
     { ngx_string("sluice_key_pool"),
@@ -268,6 +295,8 @@ ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
     slcf->usage = NGX_CONF_UNSET;
     slcf->usage_refused = NGX_CONF_UNSET;
     slcf->format = NGX_CONF_UNSET_UINT;
+    slcf->limit_log_level = NGX_CONF_UNSET_UINT;
+    slcf->limit_headers = NGX_CONF_UNSET;
 
     return slcf;
 }
@@ -279,9 +308,8 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_sluice_loc_conf_t *prev = parent;
     ngx_http_sluice_loc_conf_t *conf = child;
 
-    ngx_uint_t                  i;
-    ngx_http_sluice_limit_t    *limit;
-    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_core_loc_conf_t     *clcf;
+    ngx_http_sluice_main_conf_t  *smcf;
 
     ngx_conf_merge_ptr_value(conf->client, prev->client, NULL);
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
@@ -291,34 +319,25 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->usage_refused, prev->usage_refused, 1);
     ngx_conf_merge_uint_value(conf->format, prev->format,
                               NGX_HTTP_SLUICE_FORMAT_PROBLEM);
+    ngx_conf_merge_uint_value(conf->limit_log_level, prev->limit_log_level,
+                              NGX_LOG_ERR);
+    ngx_conf_merge_value(conf->limit_headers, prev->limit_headers, 0);
 
-    /*
-     * A location whose limit counts by a client that it does not have would
-     * let everybody through.  A server may still be completed by locations.
-     */
+    if (conf->limit_headers && conf->limits != NULL) {
+        smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
+        smcf->limit_headers = 1;
+    }
+
+    /* a server may still be completed by its locations */
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (conf->limits == NULL || conf->client != NULL
-        || (clcf->name.len == 0 && clcf->locations != NULL))
-    {
+    if (clcf->name.len == 0 && clcf->locations != NULL) {
         return NGX_CONF_OK;
     }
 
-    limit = conf->limits->elts;
-
-    for (i = 0; i < conf->limits->nelts; i++) {
-        if (limit[i].zone->by_client) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "limit \"%V\" in location \"%V\" never matches: it "
-                          "counts by $sluice_client, and there is no "
-                          "\"sluice_client\"",
-                          &limit[i].zone->named.name, &clcf->name);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
+    return ngx_http_sluice_limit_check(cf, conf, &clcf->name) == NGX_OK
+           ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
@@ -334,8 +353,7 @@ ngx_http_sluice_init(ngx_conf_t *cf)
     if (smcf->zones.nelts == 0 && smcf->pools.nelts == 0 && !smcf->usage
         && !smcf->clients)
     {
-        /* the filters stay in place once they were: see usage_init */
-        return ngx_http_sluice_usage_init(cf, smcf);
+        return ngx_http_sluice_filters(cf, smcf);
     }
 
     if (smcf->zones.nelts == 0 && smcf->pools.nelts == 0 && !smcf->usage) {
@@ -361,11 +379,22 @@ ngx_http_sluice_init(ngx_conf_t *cf)
 
     *h = ngx_http_sluice_log_handler;
 
-    if (ngx_http_sluice_usage_init(cf, smcf) != NGX_OK) {
+    if (ngx_http_sluice_filters(cf, smcf) != NGX_OK) {
         return NGX_ERROR;
     }
 
     return ngx_http_sluice_files_hook(cf);
+}
+
+
+/* called for every configuration: what was installed once always is */
+
+static ngx_int_t
+ngx_http_sluice_filters(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
+{
+    ngx_http_sluice_limit_headers_init(smcf);
+
+    return ngx_http_sluice_usage_init(cf, smcf);
 }
 
 

@@ -13,6 +13,8 @@ typedef struct {
 } ngx_http_sluice_refusal_t;
 
 
+static ngx_int_t ngx_http_sluice_restate(ngx_http_request_t *r,
+    ngx_str_t *body, ngx_uint_t status);
 static ngx_int_t ngx_http_sluice_retry_after(ngx_http_request_t *r,
     uint64_t retry);
 
@@ -67,14 +69,14 @@ static ngx_str_t  ngx_http_sluice_problem =
 
 /*
  * Ends the request in a phase handler: its answer is the handler's answer.
- * outcome OPEN: there was no room for its record.  retry: milliseconds,
- * UINT64_MAX: waiting does not help.
+ * outcome OPEN: there was no room for its record.  status: 0 is the usual
+ * one.  retry: milliseconds, UINT64_MAX: waiting does not help.
  */
 
 ngx_int_t
 ngx_http_sluice_refuse(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, sluice_outcome_t outcome,
-    uint64_t retry)
+    ngx_uint_t status, uint64_t retry)
 {
     ngx_int_t                   rc;
     ngx_uint_t                  i;
@@ -102,6 +104,10 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
         retry = UINT64_MAX;
     }
 
+    if (status == 0) {
+        status = refusal->status;
+    }
+
     if (ngx_http_sluice_retry_after(r, retry) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -114,8 +120,8 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
         err_page = clcf->error_pages->elts;
 
         for (i = 0; i < clcf->error_pages->nelts; i++) {
-            if (err_page[i].status == (ngx_int_t) refusal->status) {
-                return refusal->status;
+            if (err_page[i].status == (ngx_int_t) status) {
+                return status;
             }
         }
     }
@@ -127,7 +133,15 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
     ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
     cv.value = refusal->body[slcf->format];
 
-    rc = ngx_http_send_response(r, refusal->status,
+    if (slcf->format == NGX_HTTP_SLUICE_FORMAT_PROBLEM
+        && status != refusal->status)
+    {
+        if (ngx_http_sluice_restate(r, &cv.value, status) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    rc = ngx_http_send_response(r, status,
                                 slcf->format == NGX_HTTP_SLUICE_FORMAT_PROBLEM
                                 ? &ngx_http_sluice_problem
                                 : &ngx_http_sluice_json,
@@ -136,6 +150,36 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
     ngx_http_finalize_request(r, rc);
 
     return NGX_DONE;
+}
+
+
+/* a problem has its status in its body, and the title is the status's own */
+
+static ngx_int_t
+ngx_http_sluice_restate(ngx_http_request_t *r, ngx_str_t *body,
+    ngx_uint_t status)
+{
+    u_char  *detail;
+
+    detail = ngx_strlcasestrn(body->data, body->data + body->len,
+                              (u_char *) ",\"detail\"",
+                              sizeof(",\"detail\"") - 2);
+    if (detail == NULL) {
+        return NGX_ERROR;
+    }
+
+    body->len = body->data + body->len - detail;
+    body->data = ngx_pnalloc(r->pool, sizeof("{\"status\":}") + NGX_INT_T_LEN
+                                      + body->len);
+    if (body->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    body->len = ngx_sprintf(body->data, "{\"status\":%ui%*s", status,
+                            body->len, detail)
+                - body->data;
+
+    return NGX_OK;
 }
 
 

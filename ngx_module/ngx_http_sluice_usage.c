@@ -298,6 +298,8 @@ ngx_http_sluice_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
+    ngx_http_sluice_limit_settle(r, ctx);
+
     if (ctx->entry != NULL) {
         ngx_http_sluice_usage_end(r, ctx->conf, ctx, &ctx->entry->record);
         ngx_http_sluice_usage_push(ctx);
@@ -373,8 +375,8 @@ ngx_http_sluice_usage_end(ngx_http_request_t *r,
 
     if (ctx->refused_by != NULL) {
         (void) sluice_record_add(record, SLUICE_ITEM_ZONE,
-                                 ctx->refused_by->named.name.data,
-                                 ctx->refused_by->named.name.len);
+                                 ctx->refused_by->zone->named.name.data,
+                                 ctx->refused_by->zone->named.name.len);
     }
 
     ngx_http_sluice_usage_tries(r, record);

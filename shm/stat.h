@@ -28,7 +28,8 @@
     X(RECLAIMED,      "reclaimed",      "slots of dead processes given back") \
     X(EMPTY_KEY,      "empty_key",      "limits passed over, empty key")      \
     X(NO_SLOT,        "no_slot",        "times a worker found no free slot")  \
-    X(NO_LANE,        "no_lane",        "times a worker could make no lane")
+    X(NO_LANE,        "no_lane",        "times a worker could make no lane")  \
+    X(DRY_RUN,        "dry_run",        "limits passed over, dry run")
 
 
 typedef enum {

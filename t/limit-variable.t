@@ -57,7 +57,7 @@ Content-Type: application/problem+json
 !Retry-After
 --- response_body_like: The gateway is misconfigured
 --- error_log
-a limit must be a number up to 8388608, not ""
+a limit must be a number, not ""
 --- x_records
 outcome=error status=500 zone=-
 --- x_zone

@@ -1,0 +1,514 @@
+
+/*
+ * Limits as they are written: the directives, and what is refused of them.
+ */
+
+#include "ngx_http_sluice.h"
+
+
+/* more on one request than anybody can explain */
+#define NGX_HTTP_SLUICE_LIMITS_MAX  16
+
+/* a bit each in a request's context */
+#define NGX_HTTP_SLUICE_ZONES_MAX   64
+
+
+static ngx_http_sluice_zone_t *ngx_http_sluice_zone(ngx_conf_t *cf,
+    ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
+static char *ngx_http_sluice_limit_parameter(ngx_conf_t *cf,
+    ngx_http_sluice_limit_t *limit, ngx_str_t *parameter);
+static ngx_int_t ngx_http_sluice_limit_number(ngx_conf_t *cf,
+    ngx_str_t *parameter, size_t prefix, uint64_t *number,
+    ngx_http_sluice_value_t **value);
+
+
+static const char  *ngx_http_sluice_limit_units[NGX_HTTP_SLUICE_UNITS] = {
+    "requests",
+    "tokens",
+    "bytes"
+};
+
+
+/* finds the zone, or makes one that somebody must still define */
+
+static ngx_http_sluice_zone_t *
+ngx_http_sluice_zone(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
+    ngx_str_t *name)
+{
+    ngx_http_sluice_zone_t  *zone;
+
+    zone = (ngx_http_sluice_zone_t *)
+               ngx_http_sluice_named(cf, &smcf->zones,
+                                     sizeof(ngx_http_sluice_zone_t), name,
+                                     "zone");
+
+    if (zone == NULL || zone->bit != 0) {
+        return zone;
+    }
+
+    if (smcf->zones.nelts > NGX_HTTP_SLUICE_ZONES_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "more than %d zones",
+                           NGX_HTTP_SLUICE_ZONES_MAX);
+        return NULL;
+    }
+
+    zone->limit.file.fd = -1;
+    zone->former.file.fd = -1;
+    zone->bit = (uint64_t) 1 << (smcf->zones.nelts - 1);
+
+    return zone;
+}
+
+
+/*
+ * sluice_limit_zone $key zone=name:size window=1m
+ *                   [unit=requests|tokens|bytes] [scale=1];
+ */
+
+char *
+ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_main_conf_t *smcf = conf;
+
+    static const char  *unknown[] = { "sluice_key*", "sluice_limit_zone",
+                                      "upstream_*", "sent_http_*", "status",
+                                      NULL };
+
+    u_char                            *p;
+    ssize_t                            size;
+    ngx_int_t                          window, scale, unit;
+    ngx_str_t                         *value, name, s;
+    ngx_uint_t                         i;
+    ngx_http_sluice_zone_t            *zone;
+
+    value = cf->args->elts;
+
+    size = 0;
+    window = 0;
+    scale = 1;
+    unit = NGX_HTTP_SLUICE_UNIT_REQUESTS;
+    ngx_str_null(&name);
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "zone=", 5) == 0) {
+
+            name.data = value[i].data + 5;
+
+            p = (u_char *) ngx_strchr(name.data, ':');
+
+            if (p == NULL) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid zone size \"%V\"", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            name.len = p - name.data;
+
+            s.data = p + 1;
+            s.len = value[i].data + value[i].len - s.data;
+
+            size = ngx_parse_size(&s);
+
+            if (size == NGX_ERROR) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid zone size \"%V\"", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            if (sluice_limit_buckets((uint64_t) size) == 0) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "zone \"%V\" is too %s: it must have "
+                                   "4k to 32g", &value[i],
+                                   size < 4096 ? "small" : "large");
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "window=", 7) == 0) {
+
+            s.data = value[i].data + 7;
+            s.len = value[i].len - 7;
+
+            window = ngx_parse_time(&s, 0);
+
+            if (window == NGX_ERROR
+                || window < (ngx_int_t) SLUICE_LIMIT_WINDOW_MIN
+                || window > (ngx_int_t) SLUICE_LIMIT_WINDOW_MAX)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid window \"%V\": it must have 1s "
+                                   "to 31d", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "unit=", 5) == 0) {
+
+            for (unit = 0; unit < NGX_HTTP_SLUICE_UNITS; unit++) {
+                if (ngx_strcmp(value[i].data + 5,
+                               ngx_http_sluice_limit_units[unit])
+                    == 0)
+                {
+                    break;
+                }
+            }
+
+            if (unit == NGX_HTTP_SLUICE_UNITS) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": it must be \"requests\", "
+                                   "\"tokens\" or \"bytes\"", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "scale=", 6) == 0) {
+
+            scale = ngx_atoi(value[i].data + 6, value[i].len - 6);
+
+            if (scale < 1 || scale > (ngx_int_t) SLUICE_LIMIT_SCALE_MAX) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": it must be 1 to %ui",
+                                   &value[i],
+                                   (ngx_uint_t) SLUICE_LIMIT_SCALE_MAX);
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\"", &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (name.data == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must have \"zone\" parameter", &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (window == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must have \"window\" parameter",
+                           &cmd->name);
+        return NGX_CONF_ERROR;
+    }
+
+    zone = ngx_http_sluice_zone(cf, smcf, &name);
+    if (zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_sluice_define(cf, &zone->named, "zone") != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (value[1].len == 0
+        || ngx_http_sluice_mentions(&value[1], unknown) != NULL)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" never matches: its key \"%V\" is "
+                           "empty when a request is admitted",
+                           &name, &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_sluice_compile(cf, &value[1], &zone->key) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    zone->conf.size = size;
+    zone->conf.window = (uint32_t) window;
+    zone->conf.scale = (uint32_t) scale;
+    zone->unit = unit;
+    zone->by_client =
+           (ngx_strcmp(value[1].data, "$sluice_client") == 0
+            || ngx_strcmp(value[1].data, "${sluice_client}") == 0);
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * sluice_limit zone=name limit=60|$variable [weight=1|$variable]
+ *              [settle=$variable] [status=429] [dry_run];
+ * sluice_limit off;
+ */
+
+char *
+ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_loc_conf_t *slcf = conf;
+
+    char                      *rv;
+    ngx_str_t                 *value;
+    ngx_uint_t                 i;
+    ngx_http_sluice_limit_t   *limit, new;
+
+    value = cf->args->elts;
+
+    if (slcf->limits == NULL) {
+        return "is off already";
+    }
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+
+        if (slcf->limits != NGX_CONF_UNSET_PTR) {
+            return "is set already";
+        }
+
+        slcf->limits = NULL;
+
+        return NGX_CONF_OK;
+    }
+
+    ngx_memzero(&new, sizeof(ngx_http_sluice_limit_t));
+
+    new.weight = 1;
+    new.status = NGX_HTTP_TOO_MANY_REQUESTS;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        rv = ngx_http_sluice_limit_parameter(cf, &new, &value[i]);
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
+
+    if (new.zone == NULL || (new.max == 0 && new.max_value == NULL)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must have \"%s\" parameter", &cmd->name,
+                           new.zone == NULL ? "zone" : "limit");
+        return NGX_CONF_ERROR;
+    }
+
+    if (new.max_value == NULL && new.weight_value == NULL
+        && new.weight > new.max)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "limit \"%V\" lets nothing through: a request "
+                           "weighs more than it allows",
+                           &new.zone->named.name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (slcf->limits == NGX_CONF_UNSET_PTR) {
+        slcf->limits = ngx_array_create(cf->pool, 2,
+                                        sizeof(ngx_http_sluice_limit_t));
+        if (slcf->limits == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    limit = slcf->limits->elts;
+
+    for (i = 0; i < slcf->limits->nelts; i++) {
+        if (limit[i].zone == new.zone) {
+            return "is duplicate";
+        }
+    }
+
+    if (slcf->limits->nelts == NGX_HTTP_SLUICE_LIMITS_MAX) {
+        return "has too many limits on one location";
+    }
+
+    limit = ngx_array_push(slcf->limits);
+    if (limit == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *limit = new;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sluice_limit_parameter(ngx_conf_t *cf,
+    ngx_http_sluice_limit_t *limit, ngx_str_t *parameter)
+{
+    u_char                       *p;
+    ngx_int_t                     n;
+    ngx_str_t                     name;
+    uint64_t                      none;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    p = parameter->data;
+
+    if (ngx_strncmp(p, "zone=", 5) == 0) {
+
+        smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
+
+        name.len = parameter->len - 5;
+        name.data = p + 5;
+
+        limit->zone = ngx_http_sluice_zone(cf, smcf, &name);
+
+        return limit->zone != NULL ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
+
+    if (ngx_strncmp(p, "limit=", 6) == 0) {
+
+        if (ngx_http_sluice_limit_number(cf, parameter, 6, &limit->max,
+                                         &limit->max_value)
+            != NGX_OK)
+        {
+            goto invalid;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(p, "weight=", 7) == 0) {
+
+        if (ngx_http_sluice_limit_number(cf, parameter, 7, &limit->weight,
+                                         &limit->weight_value)
+            != NGX_OK)
+        {
+            goto invalid;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(p, "settle=", 7) == 0) {
+
+        if (ngx_http_sluice_limit_number(cf, parameter, 7, &none,
+                                         &limit->settle)
+            != NGX_OK
+            || limit->settle == NULL)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": it must have a variable",
+                               parameter);
+            return NGX_CONF_ERROR;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strncmp(p, "status=", 7) == 0) {
+
+        n = ngx_atoi(p + 7, parameter->len - 7);
+
+        if (n < 400 || n > 599) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": it must be 400 to 599",
+                               parameter);
+            return NGX_CONF_ERROR;
+        }
+
+        limit->status = n;
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(p, "dry_run") == 0) {
+        limit->dry_run = 1;
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\"", parameter);
+
+    return NGX_CONF_ERROR;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid \"%V\": it must be a number from 1, or a "
+                       "variable", parameter);
+
+    return NGX_CONF_ERROR;
+}
+
+
+/* a number from 1, or a value to be had from each request */
+
+static ngx_int_t
+ngx_http_sluice_limit_number(ngx_conf_t *cf, ngx_str_t *parameter,
+    size_t prefix, uint64_t *number, ngx_http_sluice_value_t **value)
+{
+    off_t      n;
+    ngx_str_t  text;
+
+    text.len = parameter->len - prefix;
+    text.data = parameter->data + prefix;
+
+    if (ngx_strlchr(text.data, text.data + text.len, '$') == NULL) {
+
+        n = ngx_atoof(text.data, text.len);
+        *number = (uint64_t) n;
+
+        return n > 0 ? NGX_OK : NGX_ERROR;
+    }
+
+    *value = ngx_palloc(cf->pool, sizeof(ngx_http_sluice_value_t));
+    if (*value == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_sluice_compile(cf, &text, *value);
+}
+
+
+/*
+ * What is wrong with the limits of a location is known when all zones are,
+ * and what the location inherits.
+ */
+
+ngx_int_t
+ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
+    ngx_str_t *location)
+{
+    ngx_uint_t                i;
+    ngx_http_sluice_zone_t   *zone;
+    ngx_http_sluice_limit_t  *limit;
+
+    if (slcf->limits == NULL) {
+        return NGX_OK;
+    }
+
+    limit = slcf->limits->elts;
+
+    for (i = 0; i < slcf->limits->nelts; i++) {
+        zone = limit[i].zone;
+
+        /* it would let everybody through */
+
+        if (zone->by_client && slcf->client == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "limit \"%V\" in location \"%V\" never matches: it "
+                          "counts by $sluice_client, and there is no "
+                          "\"sluice_client\"",
+                          &zone->named.name, location);
+            return NGX_ERROR;
+        }
+
+        if (limit[i].max / zone->conf.scale > SLUICE_LIMIT_UNITS_MAX) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "limit %uL in location \"%V\" is more than zone "
+                          "\"%V\" can count: it needs scale=%uL",
+                          limit[i].max, location, &zone->named.name,
+                          limit[i].max / (SLUICE_LIMIT_UNITS_MAX + 1) + 1);
+            return NGX_ERROR;
+        }
+
+        if (limit[i].max_value == NULL && limit[i].max < zone->conf.scale) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "limit %uL in location \"%V\" lets nothing "
+                          "through: zone \"%V\" counts in units of %uD",
+                          limit[i].max, location, &zone->named.name,
+                          zone->conf.scale);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}

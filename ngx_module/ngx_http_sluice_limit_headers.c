@@ -1,0 +1,383 @@
+
+/*
+ * What a client reads of its limits: RateLimit-Policy and RateLimit of
+ * draft-ietf-httpapi-ratelimit-headers-10, and the headers that the clients
+ * of a dialect know: x-ratelimit-* of OpenAI, anthropic-ratelimit-*.
+ *
+ * They are true of the moment of the decision: what the window holds and when
+ * it holds nothing.  Headers of the same names from the upstream go: they
+ * tell of the gateway's key, not of the client.
+ */
+
+#include "ngx_http_sluice.h"
+
+
+#define NGX_HTTP_SLUICE_QUOTAS_MAX  16
+
+
+/* a zone, as the client is to see it */
+typedef struct {
+    ngx_http_sluice_zone_t  *zone;
+    uint64_t                 limit;         /* amounts                       */
+    uint64_t                 remaining;
+    uint64_t                 reset;         /* ms                            */
+} ngx_http_sluice_quota_t;
+
+
+static ngx_int_t ngx_http_sluice_limit_header_filter(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_quota_t *quotas);
+static ngx_http_sluice_quota_t *ngx_http_sluice_quota_least(
+    ngx_http_sluice_quota_t *quotas, ngx_uint_t n, ngx_uint_t unit);
+static ngx_int_t ngx_http_sluice_ratelimit(ngx_http_request_t *r,
+    ngx_http_sluice_quota_t *quotas, ngx_uint_t n);
+static ngx_int_t ngx_http_sluice_dialect(ngx_http_request_t *r,
+    ngx_uint_t format, ngx_http_sluice_quota_t *quota);
+static u_char *ngx_http_sluice_duration(u_char *p, uint64_t ms);
+static ngx_int_t ngx_http_sluice_set_header(ngx_http_request_t *r,
+    ngx_str_t *name, u_char *value, u_char *last);
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
+/* by NGX_HTTP_SLUICE_UNIT_...; requests are the draft's own default */
+
+static const char  *ngx_http_sluice_quota_units[NGX_HTTP_SLUICE_UNITS] = {
+    "",
+    ";qu=\"tokens\"",
+    ";qu=\"content-bytes\""
+};
+
+
+static ngx_str_t  ngx_http_sluice_policy_name = ngx_string("RateLimit-Policy");
+static ngx_str_t  ngx_http_sluice_ratelimit_name = ngx_string("RateLimit");
+
+
+/* limit, remaining, reset: by NGX_HTTP_SLUICE_UNIT_..., no bytes */
+
+static ngx_str_t  ngx_http_sluice_openai_names[2][3] = {
+    { ngx_string("x-ratelimit-limit-requests"),
+      ngx_string("x-ratelimit-remaining-requests"),
+      ngx_string("x-ratelimit-reset-requests") },
+
+    { ngx_string("x-ratelimit-limit-tokens"),
+      ngx_string("x-ratelimit-remaining-tokens"),
+      ngx_string("x-ratelimit-reset-tokens") }
+};
+
+static ngx_str_t  ngx_http_sluice_anthropic_names[2][3] = {
+    { ngx_string("anthropic-ratelimit-requests-limit"),
+      ngx_string("anthropic-ratelimit-requests-remaining"),
+      ngx_string("anthropic-ratelimit-requests-reset") },
+
+    { ngx_string("anthropic-ratelimit-tokens-limit"),
+      ngx_string("anthropic-ratelimit-tokens-remaining"),
+      ngx_string("anthropic-ratelimit-tokens-reset") }
+};
+
+
+void
+ngx_http_sluice_limit_headers_init(ngx_http_sluice_main_conf_t *smcf)
+{
+    /* see ngx_http_sluice_usage_init(): once there, always there */
+    static ngx_uint_t  installed;
+
+    if (smcf->limit_headers) {
+        installed = 1;
+    }
+
+    if (installed) {
+        ngx_http_next_header_filter = ngx_http_top_header_filter;
+        ngx_http_top_header_filter = ngx_http_sluice_limit_header_filter;
+    }
+}
+
+
+/* a header that cannot be made is no reason not to answer */
+
+static ngx_int_t
+ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
+{
+    ngx_uint_t                n, unit;
+    ngx_http_sluice_ctx_t    *ctx;
+    ngx_http_sluice_quota_t  *quota, quotas[NGX_HTTP_SLUICE_QUOTAS_MAX];
+
+    if (r != r->main) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    ctx = ngx_http_sluice_get_ctx(r);
+
+    if (ctx == NULL || ctx->told == NULL || ctx->ncharges == 0) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    n = ngx_http_sluice_quotas(ctx, quotas);
+
+    if (n == 0 || ngx_http_sluice_ratelimit(r, quotas, n) != NGX_OK) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    for (unit = NGX_HTTP_SLUICE_UNIT_REQUESTS;
+         unit <= NGX_HTTP_SLUICE_UNIT_TOKENS;
+         unit++)
+    {
+        quota = ngx_http_sluice_quota_least(quotas, n, unit);
+
+        if (quota != NULL
+            && ngx_http_sluice_dialect(r, ctx->told->format, quota) != NGX_OK)
+        {
+            break;
+        }
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+/* of two tables of a zone the one with less left is what the client meets */
+
+static ngx_uint_t
+ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_quota_t *quotas)
+{
+    uint32_t                   used;
+    uint64_t                   remaining, reset;
+    ngx_uint_t                 i, n;
+    sluice_limit_state_t       state;
+    ngx_http_sluice_quota_t   *quota;
+    ngx_http_sluice_charge_t  *c;
+
+    n = 0;
+
+    for (i = 0; i < ctx->ncharges; i++) {
+        c = &ctx->charges[i];
+
+        /* what only would be refused does not concern the client */
+
+        if (c->limit->dry_run) {
+            continue;
+        }
+
+        state = c->state;
+        state.current += c->charged ? c->n : 0;
+
+        used = sluice_limit_used(c->table, &state);
+        remaining = (used < c->max)
+                    ? (uint64_t) (c->max - used) * c->table->scale : 0;
+        reset = sluice_limit_reset(c->table, &state);
+
+        if (n != 0 && quotas[n - 1].zone == c->limit->zone) {
+            quota = &quotas[n - 1];
+            quota->remaining = ngx_min(quota->remaining, remaining);
+            quota->reset = ngx_max(quota->reset, reset);
+            continue;
+        }
+
+        if (n == NGX_HTTP_SLUICE_QUOTAS_MAX) {
+            break;
+        }
+
+        quota = &quotas[n++];
+        quota->zone = c->limit->zone;
+        quota->limit = (uint64_t) c->max * c->table->scale;
+        quota->remaining = remaining;
+        quota->reset = reset;
+    }
+
+    return n;
+}
+
+
+static ngx_http_sluice_quota_t *
+ngx_http_sluice_quota_least(ngx_http_sluice_quota_t *quotas, ngx_uint_t n,
+    ngx_uint_t unit)
+{
+    ngx_uint_t                i;
+    ngx_http_sluice_quota_t  *least;
+
+    least = NULL;
+
+    for (i = 0; i < n; i++) {
+        if (quotas[i].zone->unit == unit
+            && (least == NULL || quotas[i].remaining < least->remaining))
+        {
+            least = &quotas[i];
+        }
+    }
+
+    return least;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_ratelimit(ngx_http_request_t *r,
+    ngx_http_sluice_quota_t *quotas, ngx_uint_t n)
+{
+    size_t                    len;
+    u_char                   *p, *policy, *limit;
+    ngx_uint_t                i;
+    ngx_http_sluice_quota_t  *q;
+
+    len = n * (sizeof(", \"\";q=;w=;qu=\"content-bytes\"") + SLUICE_NAME_MAX
+               + 2 * NGX_INT64_LEN);
+
+    policy = ngx_pnalloc(r->pool, 2 * len);
+    if (policy == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = policy;
+
+    for (i = 0; i < n; i++) {
+        q = &quotas[i];
+
+        p = ngx_sprintf(p, "%s\"%V\";q=%uL;w=%uD%s", i ? ", " : "",
+                        &q->zone->named.name, q->limit,
+                        (q->zone->conf.window + 999) / 1000,
+                        ngx_http_sluice_quota_units[q->zone->unit]);
+    }
+
+    if (ngx_http_sluice_set_header(r, &ngx_http_sluice_policy_name, policy, p)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    limit = p;
+
+    for (i = 0; i < n; i++) {
+        q = &quotas[i];
+
+        p = ngx_sprintf(p, "%s\"%V\";r=%uL;t=%uL", i ? ", " : "",
+                        &q->zone->named.name, q->remaining,
+                        (q->reset + 999) / 1000);
+    }
+
+    return ngx_http_sluice_set_header(r, &ngx_http_sluice_ratelimit_name,
+                                      limit, p);
+}
+
+
+static ngx_int_t
+ngx_http_sluice_dialect(ngx_http_request_t *r, ngx_uint_t format,
+    ngx_http_sluice_quota_t *quota)
+{
+    u_char     *p, *limit, *remaining, *reset;
+    ngx_tm_t    tm;
+    ngx_str_t  *names;
+
+    if (format == NGX_HTTP_SLUICE_FORMAT_PROBLEM) {
+        return NGX_OK;
+    }
+
+    names = (format == NGX_HTTP_SLUICE_FORMAT_OPENAI)
+            ? ngx_http_sluice_openai_names[quota->zone->unit]
+            : ngx_http_sluice_anthropic_names[quota->zone->unit];
+
+    limit = ngx_pnalloc(r->pool, 2 * NGX_INT64_LEN
+                                 + sizeof("2147483647h59m59.999s"));
+    if (limit == NULL) {
+        return NGX_ERROR;
+    }
+
+    remaining = ngx_sprintf(limit, "%uL", quota->limit);
+    reset = ngx_sprintf(remaining, "%uL", quota->remaining);
+
+    if (format == NGX_HTTP_SLUICE_FORMAT_OPENAI) {
+        p = ngx_http_sluice_duration(reset, quota->reset);
+
+    } else {
+        ngx_gmtime(ngx_time() + (quota->reset + 999) / 1000, &tm);
+
+        p = ngx_sprintf(reset, "%4d-%02d-%02dT%02d:%02d:%02dZ",
+                        tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
+                        tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec);
+    }
+
+    if (ngx_http_sluice_set_header(r, &names[0], limit, remaining) != NGX_OK
+        || ngx_http_sluice_set_header(r, &names[1], remaining, reset)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_sluice_set_header(r, &names[2], reset, p);
+}
+
+
+/* as Go writes durations, and OpenAI with it: 12ms, 1.5s, 6m0s, 1h0m0s */
+
+static u_char *
+ngx_http_sluice_duration(u_char *p, uint64_t ms)
+{
+    uint64_t  s;
+
+    if (ms < 1000) {
+        return ngx_sprintf(p, ms ? "%uLms" : "%uLs", ms);
+    }
+
+    s = ms / 1000;
+    ms %= 1000;
+
+    if (s >= 3600) {
+        p = ngx_sprintf(p, "%uLh", s / 3600);
+    }
+
+    if (s >= 60) {
+        p = ngx_sprintf(p, "%uLm", s / 60 % 60);
+    }
+
+    p = ngx_sprintf(p, "%uL", s % 60);
+
+    if (ms != 0) {
+        p = ngx_sprintf(p, ".%03uL", ms);
+
+        while (p[-1] == '0') {
+            p--;
+        }
+    }
+
+    *p++ = 's';
+
+    return p;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_set_header(ngx_http_request_t *r, ngx_str_t *name,
+    u_char *value, u_char *last)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == name->len
+                && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
+            {
+                h[i].hash = 0;
+            }
+        }
+    }
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->key = *name;
+    h->value.data = value;
+    h->value.len = last - value;
+
+    return NGX_OK;
+}
