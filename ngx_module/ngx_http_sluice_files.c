@@ -113,7 +113,7 @@ ngx_http_sluice_files_open(ngx_cycle_t *cycle,
         return NGX_ERROR;
     }
 
-    sluice_dir_sweep(&smcf->dir);
+    sluice_file_sweep(&smcf->dir);
 
     if (smcf->clients
         && ngx_http_sluice_client_start(cycle, smcf) != NGX_OK)

@@ -1,6 +1,6 @@
 
 /*
- * Shared files: one subject each, in one directory on tmpfs.
+ * Shared files: one subject each, in one directory on tmpfs (dir.h).
  *
  * A file is a header of 4096 bytes and up to four sections, found by offset.
  * It is built under a temporary name, its magic is written last, and it is
@@ -22,6 +22,7 @@
 #ifndef SLUICE_FILE_H
 #define SLUICE_FILE_H
 
+#include "dir.h"
 #include "error.h"
 
 #include <stdbool.h>
@@ -37,9 +38,6 @@
 #define SLUICE_FILE_HEADER     4096
 #define SLUICE_FILE_SECTIONS   4
 #define SLUICE_FILE_GEOMETRY   8
-
-#define SLUICE_NAME_MAX        48   /* of a zone, pool or member, with NUL   */
-#define SLUICE_FILE_NAME_MAX   96   /* of a file, with NUL                   */
 
 #define SLUICE_LOCK_USERS      0
 #define SLUICE_LOCK_OWNER      1
@@ -94,15 +92,6 @@ typedef struct {
 
 
 typedef struct {
-    int       fd;                       /* O_DIRECTORY                       */
-    uid_t     uid;                      /* who owns the files                */
-    gid_t     gid;
-    uint8_t   boot_id[16];
-    char      path[512];
-} sluice_dir_t;
-
-
-typedef struct {
     int                    fd;
     uint8_t               *map;         /* shared, the whole file            */
     size_t                 size;
@@ -112,40 +101,6 @@ typedef struct {
     bool                   created;     /* made, not found, by this process  */
     sluice_file_header_t   header;      /* a checked private copy            */
 } sluice_file_t;
-
-
-/*
- * Opens the directory.  With create, its last component is made if missing
- * and given mode 02770 and the owner, as is one of root's that is empty;
- * without it nothing is changed.  Refuses any other that is not uid's, and one
- * that everybody may write.
- */
-sluice_status_t sluice_dir_open(sluice_dir_t *dir, const char *path, uid_t uid,
-    gid_t gid, bool create, sluice_error_t *error);
-
-/* opens it to read, whoever owns it: for sluiced and sluicectl */
-sluice_status_t sluice_dir_open_reader(sluice_dir_t *dir, const char *path,
-    sluice_error_t *error);
-
-void sluice_dir_close(sluice_dir_t *dir);
-
-/* true if the directory is on tmpfs: elsewhere writeback stalls workers */
-bool sluice_dir_is_tmpfs(const sluice_dir_t *dir);
-
-/* calls back for each file name; a negative answer of visit ends the walk */
-typedef int (*sluice_dir_visit_pt)(const char *name, void *data);
-sluice_status_t sluice_dir_walk(const sluice_dir_t *dir,
-    sluice_dir_visit_pt visit, void *data, sluice_error_t *error);
-
-/*
- * The numbers N of the files PREFIX NAME.N, newest first.  Returns how many
- * of them there are; no more than max are told.
- */
-unsigned sluice_dir_series(const sluice_dir_t *dir, const char *prefix,
-    const char *subject, unsigned *numbers, unsigned max);
-
-/* unlinks temporary files that nobody is building any more */
-void sluice_dir_sweep(const sluice_dir_t *dir);
 
 
 /*
@@ -199,6 +154,9 @@ void sluice_file_close(const sluice_dir_t *dir, sluice_file_t *file);
 sluice_status_t sluice_file_retire(const sluice_dir_t *dir,
     sluice_file_t *file);
 
+/* unlinks temporary files that nobody is building any more */
+void sluice_file_sweep(const sluice_dir_t *dir);
+
 static inline void *
 sluice_file_section(const sluice_file_t *file, unsigned i)
 {
@@ -213,13 +171,6 @@ void sluice_file_unlock(const sluice_file_t *file, off_t byte);
 /* whether anybody else holds the byte, shared or not */
 bool sluice_file_locked(const sluice_file_t *file, off_t byte);
 
-
-/* "zone.NAME.N": what is after the prefix and before the last dot, and N */
-bool sluice_name_parse(const char *file, const char *prefix, char *subject,
-    size_t size, unsigned *n);
-
-/* letters, digits, '_' and '-', 1 to SLUICE_NAME_MAX - 1 of them */
-bool sluice_name_valid(const char *name, size_t len);
 
 /* 36 characters and NUL */
 void sluice_uuid_format(const uint8_t uuid[16], char text[37]);

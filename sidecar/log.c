@@ -74,6 +74,41 @@ sluice_log_secret(const char *text, size_t len)
 
 
 void
+sluice_log_secret_uri(const char *uri)
+{
+    size_t       n;
+    const char  *start, *end, *p;
+
+    start = strstr(uri, "://");
+    end = strrchr(uri, '@');
+
+    if (start == NULL || end == NULL || end < start) {
+        return;
+    }
+
+    start += 3;
+
+    sluice_log_secret(start, (size_t) (end - start));
+
+    p = memchr(start, ':', (size_t) (end - start));
+
+    if (p == NULL) {
+        return;
+    }
+
+    sluice_log_secret(p + 1, (size_t) (end - p - 1));
+
+    /* an unescaped one falls apart where the parser thinks it ends */
+
+    while (++p < end) {
+        n = strcspn(p, "@/:?,");
+        sluice_log_secret(p, n);
+        p += n;
+    }
+}
+
+
+void
 sluice_log(sluice_log_level_t level, const char *fmt, ...)
 {
     char             line[SLUICE_LOG_LINE];

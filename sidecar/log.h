@@ -41,6 +41,12 @@ int sluice_log_level_parse(const char *name);
 /* from now on "***" stands for it; shorter than 4 bytes: not masked */
 void sluice_log_secret(const char *text, size_t len);
 
+/*
+ * For a URI, before anything parses it: what is between "://" and the last
+ * "@" is a secret, as a whole and in the parts that a message might show.
+ */
+void sluice_log_secret_uri(const char *uri);
+
 void sluice_log(sluice_log_level_t level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

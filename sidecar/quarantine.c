@@ -4,6 +4,7 @@
 #include "quarantine.h"
 #include "clock.h"
 #include "document.h"
+#include "io.h"
 #include "log.h"
 
 #include <bson/bson.h>
@@ -263,8 +264,7 @@ sluice_quarantine_put(sluice_quarantine_t *quarantine,
     sluice_quarantine_file_t *file, const bson_t *line, sluice_error_t *error)
 {
     char             *json;
-    size_t            len, done;
-    ssize_t           n;
+    size_t            len;
     sluice_status_t   status;
 
     json = bson_as_canonical_extended_json(line, &len);
@@ -277,18 +277,10 @@ sluice_quarantine_put(sluice_quarantine_t *quarantine,
 
     status = SLUICE_OK;
 
-    for (done = 0; done < len; done += (size_t) n) {
-        n = write(file->fd, json + done, len - done);
-
-        if (n == -1 && errno == EINTR) {
-            n = 0;
-
-        } else if (n <= 0) {
-            status = sluice_error_errno(error, SLUICE_FAILED, "writing "
-                                        "\"%s/%s.jsonl\" failed",
-                                        quarantine->path, file->name);
-            break;
-        }
+    if (!sluice_io_write(file->fd, json, len, -1)) {
+        status = sluice_error_errno(error, SLUICE_FAILED, "writing "
+                                    "\"%s/%s.jsonl\" failed",
+                                    quarantine->path, file->name);
     }
 
     bson_free(json);

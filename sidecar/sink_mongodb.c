@@ -1,28 +1,21 @@
 
 /*
  * MongoDB, by libmongoc: unordered inserts, a client of a pool a writer.
- *
- * When a record counts as done:
- *   - its batch was acknowledged with the write concern, or
- *   - its insert alone failed, as a duplicate of its own _id, and the rest
- *     of the reply tells of no write concern error: then it was inserted by
- *     a former try, and the server waited for the concern before it said so.
- *
- * A reply is believed only if it accounts for each document that was sent:
- * those inserted and those with an error of their own.  Else the command
- * failed as a whole, or in its middle, and all of them are sent again.
+ * What is sent and what a reply tells of it: insert.h.  What needs no
+ * libmongoc is elsewhere: here is the one file that may use it.
  */
 
 #define _GNU_SOURCE
 
 #include "sink.h"
-#include "document.h"
+#include "codes.h"
+#include "collection.h"
+#include "insert.h"
 #include "log.h"
 
 #include <mongoc/mongoc.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -35,7 +28,6 @@
 #define SLUICE_SOCKET     30000         /* no answer to an insert            */
 #define SLUICE_WTIMEOUT   10000         /* no answer of other servers        */
 
-#define SLUICE_DUPLICATE  11000
 #define SLUICE_INDEX_END  3             /* s that an end waits for indexes   */
 #define SLUICE_REPEAT     60000         /* ms between lines about indexes    */
 
@@ -61,36 +53,8 @@ typedef struct {
 } sluice_sink_mongodb_t;
 
 
-/* a writer's memory: the documents of one try, one after another */
-typedef struct {
-    uint8_t        *data;
-    size_t          size;
-    bson_t         *documents;
-    const bson_t  **list;
-    uint32_t       *index;              /* in the batch                      */
-    size_t         *offset;             /* in data                           */
-    uint32_t        room;
-} sluice_mongodb_writer_t;
-
-
-/* of which index a key is a duplicate */
-typedef enum {
-    SLUICE_INDEX_ID,
-    SLUICE_INDEX_OTHER,
-    SLUICE_INDEX_UNTOLD
-} sluice_mongodb_index_t;
-
-
-typedef enum {
-    SLUICE_CODE_TRANSIENT,              /* it will be over                   */
-    SLUICE_CODE_REJECTED,               /* of the document, for good         */
-    SLUICE_CODE_OTHER                   /* rights, and what we do not know   */
-} sluice_mongodb_code_t;
-
-
 static void sluice_mongodb_logged(mongoc_log_level_t level,
     const char *domain, const char *message, void *data);
-static void sluice_mongodb_secrets(const char *uri);
 static bool sluice_mongodb_concern(sluice_sink_mongodb_t *mongodb,
     sluice_error_t *error);
 static void sluice_mongodb_timeouts(sluice_sink_mongodb_t *mongodb);
@@ -109,76 +73,22 @@ static sluice_sink_answer_t sluice_mongodb_prepare(
 static sluice_sink_answer_t sluice_mongodb_look(
     sluice_sink_mongodb_t *mongodb, mongoc_database_t *database,
     bool *refused, sluice_error_t *error);
-static const char *sluice_mongodb_unfit(const bson_t *info);
 static void sluice_mongodb_start_indexer(sluice_sink_mongodb_t *mongodb);
 static void *sluice_mongodb_indexer(void *data);
 static bool sluice_mongodb_indexes(sluice_sink_mongodb_t *mongodb,
     mongoc_database_t *database);
-static bool sluice_mongodb_index(sluice_sink_mongodb_t *mongodb,
-    mongoc_database_t *database, const char *name, const bson_t *keys,
-    int64_t expire, bson_error_t *be);
-static bool sluice_mongodb_retain(sluice_sink_mongodb_t *mongodb,
-    mongoc_database_t *database, bson_error_t *be);
+static bool sluice_mongodb_command(mongoc_database_t *database,
+    bson_t *command, bson_error_t *be);
 static bool sluice_mongodb_expires(const sluice_sink_mongodb_t *mongodb,
     mongoc_database_t *database);
 static sluice_sink_answer_t sluice_mongodb_insert(
     sluice_sink_mongodb_t *mongodb, mongoc_client_t *client,
-    sluice_mongodb_writer_t *writer, sluice_batch_t *batch,
-    sluice_error_t *error);
-static uint32_t sluice_mongodb_build(sluice_mongodb_writer_t *writer,
-    const sluice_batch_t *batch);
+    sluice_insert_t *insert, sluice_batch_t *batch, sluice_error_t *error);
 static sluice_sink_answer_t sluice_mongodb_judge(
-    const sluice_mongodb_writer_t *writer, sluice_batch_t *batch,
-    uint32_t sent, const bson_t *reply, const bson_error_t *be,
-    sluice_error_t *error);
-static sluice_sink_answer_t sluice_mongodb_judge_one(
-    const sluice_mongodb_writer_t *writer, sluice_batch_t *batch,
-    uint32_t sent, const bson_t *written, sluice_error_t *error);
-static bool sluice_mongodb_array(const bson_t *reply, const char *name,
-    bson_iter_t *array, uint32_t *n);
-static sluice_mongodb_index_t sluice_mongodb_duplicate(
-    const bson_t *written);
-static sluice_mongodb_code_t sluice_mongodb_code(int32_t code);
+    const sluice_insert_t *insert, sluice_batch_t *batch,
+    const bson_t *reply, const bson_error_t *be, sluice_error_t *error);
 static sluice_sink_answer_t sluice_mongodb_failure(const char *what,
     const bson_t *reply, const bson_error_t *be, sluice_error_t *error);
-
-
-/* a primary that is going, or not there yet; a network; an end in sight */
-static const int32_t  sluice_mongodb_transient[] = {
-    6,          /* HostUnreachable                     */
-    7,          /* HostNotFound                        */
-    24,         /* LockTimeout                         */
-    50,         /* MaxTimeMSExpired                    */
-    64,         /* WriteConcernFailed: wtimeout        */
-    89,         /* NetworkTimeout                      */
-    91,         /* ShutdownInProgress                  */
-    112,        /* WriteConflict                       */
-    133,        /* FailedToSatisfyReadPreference       */
-    134,        /* ReadConcernMajorityNotAvailableYet  */
-    189,        /* PrimarySteppedDown                  */
-    202,        /* NetworkInterfaceExceededTimeLimit   */
-    262,        /* ExceededTimeLimit                   */
-    317,        /* ConnectionPoolExpired               */
-    462,        /* IngressRequestRateLimitExceeded     */
-    9001,       /* SocketException                     */
-    10058,      /* NotWritablePrimary, as it was       */
-    10107,      /* NotWritablePrimary                  */
-    11600,      /* InterruptedAtShutdown               */
-    11601,      /* Interrupted                         */
-    11602,      /* InterruptedDueToReplStateChange     */
-    13388,      /* StaleConfig                         */
-    13435,      /* NotPrimaryNoSecondaryOk             */
-    13436       /* NotPrimaryOrSecondary               */
-};
-
-
-/* it is the document, and it will be the same tomorrow */
-static const int32_t  sluice_mongodb_rejected[] = {
-    22,         /* InvalidBSON                         */
-    121,        /* DocumentValidationFailure           */
-    10334,      /* BSONObjectTooLarge                  */
-    17280       /* KeyTooLong: before MongoDB 4.2      */
-};
 
 
 sluice_sink_t *
@@ -207,7 +117,7 @@ sluice_sink_mongodb_create(const sluice_options_t *options,
 
     pthread_mutex_init(&mongodb->mutex, NULL);
 
-    sluice_mongodb_secrets(options->sink);
+    sluice_log_secret_uri(options->sink);
 
     mongoc_log_set_handler(sluice_mongodb_logged, NULL);
 
@@ -328,46 +238,6 @@ sluice_mongodb_logged(mongoc_log_level_t level, const char *domain,
     /* what matters comes back as an error; this is for who looks for more */
 
     sluice_log(SLUICE_LOG_DEBUG, "libmongoc, %s: %s", domain, message);
-}
-
-
-/*
- * Before anything parses it: what is between "://" and the last "@" is a
- * secret, as a whole and in the parts that a message might show of it.
- */
-
-static void
-sluice_mongodb_secrets(const char *uri)
-{
-    size_t       n;
-    const char  *start, *end, *p;
-
-    start = strstr(uri, "://");
-    end = strrchr(uri, '@');
-
-    if (start == NULL || end == NULL || end < start) {
-        return;
-    }
-
-    start += 3;
-
-    sluice_log_secret(start, (size_t) (end - start));
-
-    p = memchr(start, ':', (size_t) (end - start));
-
-    if (p == NULL) {
-        return;
-    }
-
-    sluice_log_secret(p + 1, (size_t) (end - p - 1));
-
-    /* an unescaped one falls apart where the parser thinks it ends */
-
-    while (++p < end) {
-        n = strcspn(p, "@/:?,");
-        sluice_log_secret(p, n);
-        p += n;
-    }
 }
 
 
@@ -518,7 +388,7 @@ sluice_mongodb_look(sluice_sink_mongodb_t *mongodb,
     answer = SLUICE_SINK_DONE;
 
     while (mongoc_cursor_next(cursor, &info)) {
-        unfit = sluice_mongodb_unfit(info);
+        unfit = sluice_collection_unfit(info);
 
         if (unfit != NULL) {
             sluice_error(error, SLUICE_FAILED, "\"%s.%s\" is %s",
@@ -536,47 +406,6 @@ sluice_mongodb_look(sluice_sink_mongodb_t *mongodb,
     bson_destroy(&opts);
 
     return answer;
-}
-
-
-/* a collection in which a record sent twice might stand twice, or vanish */
-
-static const char *
-sluice_mongodb_unfit(const bson_t *info)
-{
-    bson_iter_t  iter, options;
-
-    if (bson_iter_init_find(&iter, info, "type")
-        && BSON_ITER_HOLDS_UTF8(&iter))
-    {
-        if (strcmp(bson_iter_utf8(&iter, NULL), "timeseries") == 0) {
-            return "a time-series collection, which has no unique _id";
-        }
-
-        if (strcmp(bson_iter_utf8(&iter, NULL), "view") == 0) {
-            return "a view";
-        }
-    }
-
-    if (!bson_iter_init_find(&iter, info, "options")
-        || !BSON_ITER_HOLDS_DOCUMENT(&iter))
-    {
-        return NULL;
-    }
-
-    if (bson_iter_recurse(&iter, &options)
-        && bson_iter_find(&options, "timeseries"))
-    {
-        return "a time-series collection, which has no unique _id";
-    }
-
-    if (bson_iter_recurse(&iter, &options)
-        && bson_iter_find(&options, "capped") && bson_iter_as_bool(&options))
-    {
-        return "a capped collection, which drops records on its own";
-    }
-
-    return NULL;
 }
 
 
@@ -665,44 +494,31 @@ static bool
 sluice_mongodb_indexes(sluice_sink_mongodb_t *mongodb,
     mongoc_database_t *database)
 {
-    bool           ok;
-    bson_t        *keys;
-    unsigned       i, withheld;
-    bson_error_t   be;
+    bool            ok;
+    bson_t         *command;
+    unsigned        withheld;
+    bson_error_t    be;
+    sluice_index_t  i;
 
-    static const struct {
-        const char  *name;
-        const char  *first;
-        const char  *second;
-    } index[] = {
-        { "time_1", "time", NULL },
-        { "client_1_time_-1", "client", "time" },
-        { "request_id_1", "request_id", NULL }
-    };
-
-    for (i = 0; i < sizeof(index) / sizeof(index[0]); i++) {
-
-        keys = BCON_NEW(index[i].first, BCON_INT32(1));
-
-        if (index[i].second != NULL) {
-            BSON_APPEND_INT32(keys, index[i].second, -1);
-        }
+    for (i = 0; i < SLUICE_INDEXES; i++) {
 
         memset(&be, 0, sizeof(bson_error_t));
 
-        ok = sluice_mongodb_index(mongodb, database, index[i].name, keys,
-                                  i == 0 ? mongodb->retention : 0, &be);
-        bson_destroy(keys);
+        command = sluice_collection_index(mongodb->collection, i,
+                                          mongodb->retention);
+        ok = sluice_mongodb_command(database, command, &be);
 
         /* IndexOptionsConflict, IndexKeySpecsConflict: it has another TTL */
 
-        if (!ok && i == 0 && mongodb->retention != 0
+        if (!ok && i == SLUICE_INDEX_TIME && mongodb->retention != 0
             && (be.code == 85 || be.code == 86))
         {
-            ok = sluice_mongodb_retain(mongodb, database, &be);
+            command = sluice_collection_retain(mongodb->collection,
+                                               mongodb->retention);
+            ok = sluice_mongodb_command(database, command, &be);
         }
 
-        if (i == 0 && mongodb->retention == 0
+        if (i == SLUICE_INDEX_TIME && mongodb->retention == 0
             && sluice_mongodb_expires(mongodb, database))
         {
             continue;
@@ -713,16 +529,16 @@ sluice_mongodb_indexes(sluice_sink_mongodb_t *mongodb,
         }
 
         if (be.domain != MONGOC_ERROR_SERVER
-            || sluice_mongodb_code((int32_t) be.code) == SLUICE_CODE_TRANSIENT)
+            || sluice_code_class((int32_t) be.code) == SLUICE_CODE_TRANSIENT)
         {
             return false;
         }
 
         if (sluice_log_due(&mongodb->limit, SLUICE_REPEAT, &withheld)) {
             sluice_log(SLUICE_LOG_WARN, "the index %s of \"%s.%s\" is not as "
-                       "it should be: %s (%u)", index[i].name,
-                       mongodb->database, mongodb->collection, be.message,
-                       be.code);
+                       "it should be: %s (%u)",
+                       sluice_collection_index_name(i), mongodb->database,
+                       mongodb->collection, be.message, be.code);
         }
     }
 
@@ -730,49 +546,13 @@ sluice_mongodb_indexes(sluice_sink_mongodb_t *mongodb,
 }
 
 
-static bool
-sluice_mongodb_index(sluice_sink_mongodb_t *mongodb,
-    mongoc_database_t *database, const char *name, const bson_t *keys,
-    int64_t expire, bson_error_t *be)
-{
-    bool    ok;
-    bson_t  command, indexes, index;
-
-    bson_init(&command);
-    BSON_APPEND_UTF8(&command, "createIndexes", mongodb->collection);
-    BSON_APPEND_ARRAY_BEGIN(&command, "indexes", &indexes);
-    BSON_APPEND_DOCUMENT_BEGIN(&indexes, "0", &index);
-    BSON_APPEND_DOCUMENT(&index, "key", keys);
-    BSON_APPEND_UTF8(&index, "name", name);
-
-    if (expire != 0) {
-        BSON_APPEND_INT64(&index, "expireAfterSeconds", expire);
-    }
-
-    bson_append_document_end(&indexes, &index);
-    bson_append_array_end(&command, &indexes);
-
-    ok = mongoc_database_write_command_with_opts(database, &command, NULL,
-                                                 NULL, be);
-    bson_destroy(&command);
-
-    return ok;
-}
-
+/* destroys the command */
 
 static bool
-sluice_mongodb_retain(sluice_sink_mongodb_t *mongodb,
-    mongoc_database_t *database, bson_error_t *be)
+sluice_mongodb_command(mongoc_database_t *database, bson_t *command,
+    bson_error_t *be)
 {
-    bool     ok;
-    bson_t  *command;
-
-    command = BCON_NEW("collMod", BCON_UTF8(mongodb->collection),
-                       "index", "{",
-                           "keyPattern", "{", "time", BCON_INT32(1), "}",
-                           "expireAfterSeconds",
-                           BCON_INT64(mongodb->retention),
-                       "}");
+    bool  ok;
 
     ok = mongoc_database_write_command_with_opts(database, command, NULL,
                                                  NULL, be);
@@ -789,7 +569,7 @@ sluice_mongodb_expires(const sluice_sink_mongodb_t *mongodb,
     mongoc_database_t *database)
 {
     bool                  found;
-    bson_iter_t           iter, keys;
+    int64_t               after;
     const bson_t         *info;
     mongoc_cursor_t      *cursor;
     mongoc_collection_t  *collection;
@@ -801,12 +581,7 @@ sluice_mongodb_expires(const sluice_sink_mongodb_t *mongodb,
 
     while (!found && mongoc_cursor_next(cursor, &info)) {
 
-        if (!bson_iter_init_find(&iter, info, "key")
-            || !BSON_ITER_HOLDS_DOCUMENT(&iter)
-            || !bson_iter_recurse(&iter, &keys)
-            || !bson_iter_find(&keys, "time")
-            || !bson_iter_init_find(&iter, info, "expireAfterSeconds"))
-        {
+        if (!sluice_collection_expires(info, &after)) {
             continue;
         }
 
@@ -814,7 +589,7 @@ sluice_mongodb_expires(const sluice_sink_mongodb_t *mongodb,
 
         sluice_log(SLUICE_LOG_ERROR, "MongoDB still removes records (TTL of "
                    "%lld s) although --retention is 0: drop the index time_1",
-                   (long long) bson_iter_as_int64(&iter));
+                   (long long) after);
     }
 
     mongoc_cursor_destroy(cursor);
@@ -829,23 +604,19 @@ sluice_sink_mongodb_writer_create(sluice_sink_t *sink)
 {
     (void) sink;
 
-    return calloc(1, sizeof(sluice_mongodb_writer_t));
+    return calloc(1, sizeof(sluice_insert_t));
 }
 
 
 static void
 sluice_sink_mongodb_writer_destroy(sluice_sink_t *sink, void *data)
 {
-    sluice_mongodb_writer_t  *writer = data;
+    sluice_insert_t  *insert = data;
 
     (void) sink;
 
-    bson_free(writer->data);
-    free(writer->documents);
-    free(writer->list);
-    free(writer->index);
-    free(writer->offset);
-    free(writer);
+    sluice_insert_free(insert);
+    free(insert);
 }
 
 
@@ -853,8 +624,8 @@ static sluice_sink_answer_t
 sluice_sink_mongodb_write(sluice_sink_t *sink, void *data,
     sluice_batch_t *batch, sluice_error_t *error)
 {
-    sluice_mongodb_writer_t  *writer = data;
-    sluice_sink_mongodb_t    *mongodb = (sluice_sink_mongodb_t *) sink;
+    sluice_insert_t        *insert = data;
+    sluice_sink_mongodb_t  *mongodb = (sluice_sink_mongodb_t *) sink;
 
     bool                   refused;
     mongoc_client_t       *client;
@@ -865,7 +636,7 @@ sluice_sink_mongodb_write(sluice_sink_t *sink, void *data,
     answer = sluice_mongodb_prepare(mongodb, client, &refused, error);
 
     if (answer == SLUICE_SINK_DONE) {
-        answer = sluice_mongodb_insert(mongodb, client, writer, batch, error);
+        answer = sluice_mongodb_insert(mongodb, client, insert, batch, error);
 
         if (answer != SLUICE_SINK_DONE) {
             pthread_mutex_lock(&mongodb->mutex);
@@ -883,25 +654,22 @@ sluice_sink_mongodb_write(sluice_sink_t *sink, void *data,
 
 static sluice_sink_answer_t
 sluice_mongodb_insert(sluice_sink_mongodb_t *mongodb,
-    mongoc_client_t *client, sluice_mongodb_writer_t *writer,
+    mongoc_client_t *client, sluice_insert_t *insert,
     sluice_batch_t *batch, sluice_error_t *error)
 {
     bool                    ok;
     bson_t                  opts, reply;
-    uint32_t                i, n;
     bson_error_t            be;
     mongoc_collection_t    *collection;
     sluice_sink_answer_t    answer;
 
-    n = sluice_mongodb_build(writer, batch);
-
-    if (n == UINT32_MAX) {
+    if (!sluice_insert_build(insert, batch)) {
         sluice_error(error, SLUICE_FAILED, "no memory for %u documents",
                      batch->count);
         return SLUICE_SINK_RETRY;
     }
 
-    if (n == 0) {
+    if (insert->count == 0) {
         return SLUICE_SINK_DONE;
     }
 
@@ -916,18 +684,15 @@ sluice_mongodb_insert(sluice_sink_mongodb_t *mongodb,
 
     memset(&be, 0, sizeof(bson_error_t));
 
-    ok = mongoc_collection_insert_many(collection, writer->list, n, &opts,
-                                       &reply, &be);
+    ok = mongoc_collection_insert_many(collection, insert->list,
+                                       insert->count, &opts, &reply, &be);
 
     if (ok) {
-        for (i = 0; i < n; i++) {
-            batch->records[writer->index[i]].state = SLUICE_BATCH_DONE;
-        }
-
+        sluice_insert_done(insert, batch);
         answer = SLUICE_SINK_DONE;
 
     } else {
-        answer = sluice_mongodb_judge(writer, batch, n, &reply, &be, error);
+        answer = sluice_mongodb_judge(insert, batch, &reply, &be, error);
     }
 
     bson_destroy(&reply);
@@ -938,333 +703,27 @@ sluice_mongodb_insert(sluice_sink_mongodb_t *mongodb,
 }
 
 
-/*
- * Documents of the pending records, in memory that is kept from batch to
- * batch.  Returns how many, UINT32_MAX if there is no memory.
- */
-
-static uint32_t
-sluice_mongodb_build(sluice_mongodb_writer_t *writer,
-    const sluice_batch_t *batch)
-{
-    bson_t                      *document;
-    uint32_t                     i, n;
-    bson_writer_t               *w;
-    const sluice_batch_lane_t   *lane;
-
-    if (writer->room < batch->size) {
-        free(writer->documents);
-        free(writer->list);
-        free(writer->index);
-        free(writer->offset);
-
-        /* bson_t is aligned to 128 bytes */
-
-        writer->documents = aligned_alloc(128, batch->size * sizeof(bson_t));
-        writer->list = malloc(batch->size * sizeof(bson_t *));
-        writer->index = malloc(batch->size * sizeof(uint32_t));
-        writer->offset = malloc(batch->size * sizeof(size_t));
-        writer->room = batch->size;
-
-        if (writer->documents == NULL || writer->list == NULL
-            || writer->index == NULL || writer->offset == NULL)
-        {
-            writer->room = 0;
-            return UINT32_MAX;
-        }
-    }
-
-    w = bson_writer_new(&writer->data, &writer->size, 0, bson_realloc_ctx,
-                        NULL);
-    n = 0;
-
-    for (i = 0; i < batch->count; i++) {
-
-        if (batch->records[i].state != SLUICE_BATCH_PENDING) {
-            continue;
-        }
-
-        writer->index[n] = i;
-        writer->offset[n] = bson_writer_get_length(w);
-        n++;
-
-        lane = sluice_batch_lane(batch, i);
-
-        bson_writer_begin(w, &document);
-        sluice_document_make(document, sluice_batch_record(batch, i),
-                             lane->uuid, lane->node);
-        bson_writer_end(w);
-    }
-
-    /* the buffer may have moved until now */
-
-    for (i = 0; i < n; i++) {
-        (void) bson_init_static(&writer->documents[i],
-                                writer->data + writer->offset[i],
-                                (i + 1 < n ? writer->offset[i + 1]
-                                           : bson_writer_get_length(w))
-                                - writer->offset[i]);
-
-        writer->list[i] = &writer->documents[i];
-    }
-
-    bson_writer_destroy(w);
-
-    return n;
-}
-
-
 /* the insert failed as a whole or in part: what is known of each record */
 
 static sluice_sink_answer_t
-sluice_mongodb_judge(const sluice_mongodb_writer_t *writer,
-    sluice_batch_t *batch, uint32_t sent, const bson_t *reply,
-    const bson_error_t *be, sluice_error_t *error)
+sluice_mongodb_judge(const sluice_insert_t *insert, sluice_batch_t *batch,
+    const bson_t *reply, const bson_error_t *be, sluice_error_t *error)
 {
-    bson_t                 written;
-    uint32_t               i, len, errors, concerns;
-    const uint8_t         *data;
-    bson_iter_t            iter, array;
-    bson_error_t           concern;
-    sluice_sink_answer_t   answer, one;
+    bson_error_t  concern;
 
-    (void) sluice_mongodb_array(reply, "writeErrors", &array, &errors);
+    if (sluice_insert_concern(reply, &concern)) {
 
-    if (sluice_mongodb_array(reply, "writeConcernErrors", &iter, &concerns)
-        && bson_iter_next(&iter) && BSON_ITER_HOLDS_DOCUMENT(&iter))
-    {
         /* written, but nobody knows whether to stay: all of it again */
 
-        bson_iter_document(&iter, &len, &data);
-        memset(&concern, 0, sizeof(bson_error_t));
         concern.domain = MONGOC_ERROR_SERVER;
-        snprintf(concern.message, sizeof(concern.message),
-                 "a write concern error");
-
-        if (bson_init_static(&written, data, len)) {
-            if (bson_iter_init_find(&iter, &written, "code")) {
-                concern.code = (uint32_t) bson_iter_as_int64(&iter);
-            }
-
-            if (bson_iter_init_find(&iter, &written, "errmsg")
-                && BSON_ITER_HOLDS_UTF8(&iter))
-            {
-                snprintf(concern.message, sizeof(concern.message), "%s",
-                         bson_iter_utf8(&iter, NULL));
-            }
-        }
-
         return sluice_mongodb_failure("insert", reply, &concern, error);
     }
 
-    if (errors == 0 || !bson_iter_init_find(&iter, reply, "insertedCount")
-        || (uint64_t) bson_iter_as_int64(&iter) + errors != sent)
-    {
+    if (!sluice_insert_accounted(insert, reply)) {
         return sluice_mongodb_failure("insert", reply, be, error);
     }
 
-    /* those that have an error are pending again, or rejected; the rest */
-
-    for (i = 0; i < sent; i++) {
-        batch->records[writer->index[i]].state = SLUICE_BATCH_DONE;
-    }
-
-    answer = SLUICE_SINK_DONE;
-
-    while (bson_iter_next(&array)) {
-
-        one = SLUICE_SINK_FAILED;
-
-        if (BSON_ITER_HOLDS_DOCUMENT(&array)) {
-            bson_iter_document(&array, &len, &data);
-
-            if (bson_init_static(&written, data, len)) {
-                one = sluice_mongodb_judge_one(writer, batch, sent, &written,
-                                               error);
-            }
-        }
-
-        if (one > answer) {
-            answer = one;
-        }
-    }
-
-    return answer;
-}
-
-
-static sluice_sink_answer_t
-sluice_mongodb_judge_one(const sluice_mongodb_writer_t *writer,
-    sluice_batch_t *batch, uint32_t sent, const bson_t *written,
-    sluice_error_t *error)
-{
-    int32_t                 code;
-    int64_t                 at;
-    uint32_t                i;
-    const char             *text;
-    bson_iter_t             iter;
-    sluice_mongodb_code_t   class;
-
-    at = -1;
-    code = 0;
-    text = "an error without a text";
-
-    if (bson_iter_init_find(&iter, written, "index")) {
-        at = bson_iter_as_int64(&iter);
-    }
-
-    if (bson_iter_init_find(&iter, written, "code")) {
-        code = (int32_t) bson_iter_as_int64(&iter);
-    }
-
-    if (bson_iter_init_find(&iter, written, "errmsg")
-        && BSON_ITER_HOLDS_UTF8(&iter) && *bson_iter_utf8(&iter, NULL) != '\0')
-    {
-        text = bson_iter_utf8(&iter, NULL);
-    }
-
-    if (at < 0 || at >= sent) {
-
-        /* of which one it tells nobody knows: then of any */
-
-        for (i = 0; i < sent; i++) {
-            batch->records[writer->index[i]].state = SLUICE_BATCH_PENDING;
-        }
-
-        sluice_error(error, SLUICE_FAILED, "insert: %s (%d)", text, code);
-        return SLUICE_SINK_FAILED;
-    }
-
-    i = writer->index[at];
-
-    class = sluice_mongodb_code(code);
-
-    if (code == SLUICE_DUPLICATE) {
-        switch (sluice_mongodb_duplicate(written)) {
-
-        case SLUICE_INDEX_ID:
-            return SLUICE_SINK_DONE;
-
-        case SLUICE_INDEX_OTHER:
-            class = SLUICE_CODE_REJECTED;
-            break;
-
-        default:        /* a long reply has no texts at its end: once more */
-            class = SLUICE_CODE_TRANSIENT;
-            break;
-        }
-    }
-
-    if (class == SLUICE_CODE_REJECTED
-        && sluice_batch_reject(batch, i, code, text))
-    {
-        return SLUICE_SINK_DONE;
-    }
-
-    batch->records[i].state = SLUICE_BATCH_PENDING;
-
-    sluice_error(error, SLUICE_FAILED, "insert: %s (%d)", text, code);
-
-    return (class == SLUICE_CODE_TRANSIENT) ? SLUICE_SINK_RETRY
-                                            : SLUICE_SINK_FAILED;
-}
-
-
-static bool
-sluice_mongodb_array(const bson_t *reply, const char *name,
-    bson_iter_t *array, uint32_t *n)
-{
-    bson_iter_t  iter, count;
-
-    *n = 0;
-
-    if (!bson_iter_init_find(&iter, reply, name)
-        || !BSON_ITER_HOLDS_ARRAY(&iter)
-        || !bson_iter_recurse(&iter, array)
-        || !bson_iter_recurse(&iter, &count))
-    {
-        return false;
-    }
-
-    while (bson_iter_next(&count)) {
-        (*n)++;
-    }
-
-    return *n != 0;
-}
-
-
-/*
- * By keyPattern, which servers tell since 4.2, else by the name of the index
- * in the message, one of:
- *
- *   E11000 duplicate key error collection: a.b index: _id_ dup key: {...}
- *   E11000 duplicate key error index: a.b.$_id_ dup key: {...}
- */
-
-static sluice_mongodb_index_t
-sluice_mongodb_duplicate(const bson_t *written)
-{
-    bool          own;
-    size_t        len;
-    const char   *p, *name;
-    bson_iter_t   iter, keys;
-
-    if (bson_iter_init_find(&iter, written, "keyPattern")
-        && BSON_ITER_HOLDS_DOCUMENT(&iter)
-        && bson_iter_recurse(&iter, &keys))
-    {
-        own = bson_iter_next(&keys)
-              && strcmp(bson_iter_key(&keys), "_id") == 0
-              && !bson_iter_next(&keys);
-
-        return own ? SLUICE_INDEX_ID : SLUICE_INDEX_OTHER;
-    }
-
-    if (!bson_iter_init_find(&iter, written, "errmsg")
-        || !BSON_ITER_HOLDS_UTF8(&iter)
-        || (p = strstr(bson_iter_utf8(&iter, NULL), "index: ")) == NULL)
-    {
-        return SLUICE_INDEX_UNTOLD;
-    }
-
-    name = p + sizeof("index: ") - 1;
-    len = strcspn(name, " ");
-
-    for (p = name + len; p > name && p[-1] != '$'; p--) { /* void */ }
-
-    own = (size_t) (name + len - p) == 4 && memcmp(p, "_id_", 4) == 0;
-
-    return own ? SLUICE_INDEX_ID : SLUICE_INDEX_OTHER;
-}
-
-
-static sluice_mongodb_code_t
-sluice_mongodb_code(int32_t code)
-{
-    unsigned  i;
-
-    for (i = 0;
-         i < sizeof(sluice_mongodb_transient)
-             / sizeof(sluice_mongodb_transient[0]);
-         i++)
-    {
-        if (sluice_mongodb_transient[i] == code) {
-            return SLUICE_CODE_TRANSIENT;
-        }
-    }
-
-    for (i = 0;
-         i < sizeof(sluice_mongodb_rejected)
-             / sizeof(sluice_mongodb_rejected[0]);
-         i++)
-    {
-        if (sluice_mongodb_rejected[i] == code) {
-            return SLUICE_CODE_REJECTED;
-        }
-    }
-
-    return SLUICE_CODE_OTHER;
+    return sluice_insert_judge(insert, batch, reply, error);
 }
 
 
@@ -1298,7 +757,7 @@ sluice_mongodb_failure(const char *what, const bson_t *reply,
 
     case MONGOC_ERROR_SERVER:
     case MONGOC_ERROR_WRITE_CONCERN:
-        return sluice_mongodb_code((int32_t) be->code)
+        return sluice_code_class((int32_t) be->code)
                == SLUICE_CODE_TRANSIENT
                ? SLUICE_SINK_RETRY : SLUICE_SINK_FAILED;
 

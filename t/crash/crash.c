@@ -262,7 +262,7 @@ crash_file_check(crash_t *c)
         return false;
     }
 
-    sluice_dir_sweep(&c->d.dir);
+    sluice_file_sweep(&c->d.dir);
     expect(util_dir_count(&c->d.dir, ".new.", NULL) == 0);
     expect(util_dir_count(&c->d.dir, "zone.", NULL) == published);
 
