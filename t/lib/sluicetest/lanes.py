@@ -53,24 +53,24 @@ class Lanes:
                 "records=%d" % records] + ["%s=%s" % option
                                            for option in options.items()]
 
-    def sluiced(self, *options, build=BUILD, env=None):
+    def sluiced(self, *options, build=BUILD, env=None, **popen):
         """Starts sluiced (again); its log goes on."""
         return self._start(Process(self._sluiced(options, build), self.log,
-                                   env=env))
+                                   env=env, **popen))
 
     def _start(self, process):
         self._started.append(process)
 
         return process.start()
 
-    def _sluiced(self, options, build=BUILD):
+    def _sluiced(self, options, build):
         return [os.path.join(build, "sluiced"), "--dir", self.files, *options]
 
-    def once(self, *options, env=None, **popen):
+    def once(self, *options, build=BUILD, env=None, **popen):
         """sluiced --once: its status and what it said."""
-        run = subprocess.run(self._sluiced(["--once", *options]), text=True,
+        run = subprocess.run(self._sluiced(["--once", *options], build),
                              env={**os.environ, **(env or {})}, timeout=60,
-                             capture_output=True, **popen)
+                             text=True, capture_output=True, **popen)
 
         return run.returncode, run.stdout + run.stderr
 
