@@ -78,13 +78,22 @@ class Lanes:
         return sorted(name for name in os.listdir(self.files)
                       if name.startswith("lane."))
 
-    def lag(self):
-        """The bytes that wait for sluiced, over all lanes."""
+    def status(self):
+        """The lanes, as sluicectl tells them."""
         run = subprocess.run([os.path.join(BUILD, "sluicectl"), "--dir",
                               self.files, "--json", "status"],
-                             capture_output=True, text=True, timeout=10)
+                             capture_output=True, text=True, timeout=30)
 
-        return sum(lane["lag"] for lane in json.loads(run.stdout)["lanes"])
+        return json.loads(run.stdout)["lanes"]
+
+    def lag(self):
+        """The bytes that wait for sluiced, over all lanes."""
+        return sum(lane["lag"] for lane in self.status())
+
+    def taken(self):
+        """The bytes that sluiced has taken over, of the lanes that are left.
+        """
+        return sum(lane["tail"] for lane in self.status())
 
 
 def ids(*paths):
