@@ -301,9 +301,11 @@ asan: ## unit tests, readers and t/*.t under ASan and UBSan, nginx from source
 	    $(PROVE) -j2 -It/lib t/*.t
 
 .PHONY: tsan
-tsan: ## the stress of threads under TSan
+tsan: ## the stress of threads, and sluiced, under TSan
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan CFLAGS="$(TSAN)"         \
-	    HARDENING= LDFLAGS= stress
+	    HARDENING= LDFLAGS= stress sidecar $(BUILD)/tsan/producer
+	@SLUICE_BUILD=$(abspath $(BUILD))/tsan SLUICE_TSAN=1                       \
+	    $(PROVE) -e '$(PYTHON)' t/e2e/86-writers.py
 
 .PHONY: install
 install: all ## into DESTDIR and PREFIX

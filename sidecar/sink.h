@@ -76,5 +76,11 @@ sluice_sink_t *sluice_sink_file_create(const char *rest,
     sluice_error_t *error);
 sluice_sink_t *sluice_sink_null_create(sluice_error_t *error);
 
+/*
+ * Takes away what libmongoc leaves in /dev/shm when it is loaded, whichever
+ * the sink.  Once, first of all: who is killed before that leaves it behind.
+ */
+void sluice_sink_mongodb_tidy(void);
+
 
 #endif /* SLUICE_SINK_H */

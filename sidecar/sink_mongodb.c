@@ -18,7 +18,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 
 #define SLUICE_DATABASE   "sluice"
@@ -121,10 +123,6 @@ sluice_sink_mongodb_create(const sluice_options_t *options,
 
     mongoc_log_set_handler(sluice_mongodb_logged, NULL);
 
-    /* its counters would stay behind in /dev/shm after each kill */
-
-    (void) setenv("MONGOC_DISABLE_SHM", "1", 0);
-
     mongoc_init();
 
     mongodb->uri = mongoc_uri_new_with_error(options->sink, &be);
@@ -225,6 +223,24 @@ sluice_sink_mongodb_destroy(sluice_sink_t *sink)
     free(mongodb->database);
     free(mongodb->collection);
     free(mongodb);
+}
+
+
+/*
+ * Its counters would stay behind after each kill.  Some releases make them in
+ * a constructor, before main(), and others in mongoc_init(): those ask the
+ * environment.
+ */
+
+void
+sluice_sink_mongodb_tidy(void)
+{
+    char  name[32];
+
+    snprintf(name, sizeof(name), "/mongoc-%u", (unsigned) getpid());
+
+    (void) shm_unlink(name);
+    (void) setenv("MONGOC_DISABLE_SHM", "1", 0);
 }
 
 

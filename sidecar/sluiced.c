@@ -73,6 +73,8 @@ main(int argc, char **argv)
     int               rc;
     static sluiced_t  sluiced;
 
+    sluice_sink_mongodb_tidy();
+
     rc = sluiced_configure(&sluiced, argc, argv);
 
     return (rc >= 0) ? rc : sluiced_run(&sluiced);

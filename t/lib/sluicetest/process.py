@@ -23,15 +23,17 @@ class Failed(Exception):
 class Process:
     """One server, which can be started again after it ended.
 
-    `argv` is the command, `log` the file its output is appended to.
+    `argv` is the command, `log` the file its output is appended to; further
+    arguments are subprocess's.
     """
 
-    def __init__(self, argv, log, env=None, cwd=None, name=None):
+    def __init__(self, argv, log, env=None, cwd=None, name=None, **popen):
         self.argv = [str(arg) for arg in argv]
         self.log = str(log)
         self.env = env
         self.cwd = cwd
         self.name = name or os.path.basename(self.argv[0])
+        self._options = popen
         self._popen = None
 
     def __enter__(self):
@@ -66,7 +68,8 @@ class Process:
         with open(self.log, "ab") as log:
             self._popen = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=env, cwd=self.cwd, start_new_session=True)
+                env=env, cwd=self.cwd, start_new_session=True,
+                **self._options)
 
         adopt(self._popen.pid)
 
