@@ -163,10 +163,10 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
         state = c->state;
         state.current += c->charged ? c->n : 0;
 
-        used = sluice_limit_used(c->table, &state);
+        used = sluice_limit_used(c->table->window, &state);
         remaining = (used < c->max)
                     ? (uint64_t) (c->max - used) * c->table->scale : 0;
-        reset = sluice_limit_reset(c->table, &state);
+        reset = sluice_limit_reset(c->table->window, &state);
 
         if (n != 0 && quotas[n - 1].zone == c->limit->zone) {
             quota = &quotas[n - 1];

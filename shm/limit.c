@@ -254,6 +254,22 @@ sluice_limit_slot_live(sluice_u128_t slot, uint64_t now, uint32_t window)
 }
 
 
+bool
+sluice_limit_slot_state(sluice_u128_t slot, uint64_t now, uint32_t window,
+    uint64_t *fingerprint, sluice_limit_state_t *state)
+{
+    if (!sluice_limit_slot_live(slot, now, window)) {
+        return false;
+    }
+
+    *fingerprint = sluice_slot_fp(slot);
+    state->evicted = 0;
+    (void) sluice_limit_decide(slot, now, window, 0, 0, state);
+
+    return true;
+}
+
+
 /* UINT64_MAX: not to be taken; 0: free; else the count that would be lost */
 
 static uint64_t
@@ -727,31 +743,25 @@ sluice_limit_settle(sluice_limit_t *limit, sluice_hash_t key,
 
 
 uint32_t
-sluice_limit_used(const sluice_limit_t *limit,
-    const sluice_limit_state_t *state)
+sluice_limit_used(uint32_t window, const sluice_limit_state_t *state)
 {
-    uint64_t  w, part;
+    uint64_t  part;
 
-    w = limit->window;
-    part = state->previous * (w - state->elapsed);
+    part = (uint64_t) state->previous * (window - state->elapsed);
 
-    return state->current + (uint32_t) (part / w + (part % w != 0));
+    return state->current
+           + (uint32_t) (part / window + (part % window != 0));
 }
 
 
 uint64_t
-sluice_limit_reset(const sluice_limit_t *limit,
-    const sluice_limit_state_t *state)
+sluice_limit_reset(uint32_t window, const sluice_limit_state_t *state)
 {
-    uint64_t  w;
-
-    w = limit->window;
-
     if (state->current != 0) {
-        return 2 * w - state->elapsed;
+        return 2 * (uint64_t) window - state->elapsed;
     }
 
-    return (state->previous != 0) ? w - state->elapsed : 0;
+    return (state->previous != 0) ? window - state->elapsed : 0;
 }
 
 

@@ -257,17 +257,21 @@ uint64_t sluice_limit_retry(const sluice_limit_t *limit,
     const sluice_limit_state_t *state, uint32_t max, uint32_t n);
 
 /* units that count at the moment of the state, rounded up */
-uint32_t sluice_limit_used(const sluice_limit_t *limit,
+uint32_t sluice_limit_used(uint32_t window,
     const sluice_limit_state_t *state);
 
 /* milliseconds until nothing of them counts, if nobody charges any more */
-uint64_t sluice_limit_reset(const sluice_limit_t *limit,
+uint64_t sluice_limit_reset(uint32_t window,
     const sluice_limit_state_t *state);
 
 
 /* for a census of a copied table: whether this slot holds a live window */
 bool sluice_limit_slot_live(sluice_u128_t slot, uint64_t now,
     uint32_t window);
+
+/* and whose it is, and what counts of it now; false: it holds none */
+bool sluice_limit_slot_state(sluice_u128_t slot, uint64_t now,
+    uint32_t window, uint64_t *fingerprint, sluice_limit_state_t *state);
 
 
 #endif /* SLUICE_LIMIT_H */

@@ -8,6 +8,7 @@
 #ifndef SLUICE_CTL_H
 #define SLUICE_CTL_H
 
+#include "cas16.h"
 #include "file.h"
 
 #include <bson/bson.h>
@@ -41,6 +42,7 @@ typedef struct {
 typedef struct {
     sluice_dir_t             dir;
     bool                     json;
+    uint64_t                 top;           /* keys of a zone                */
     uint64_t                 now;           /* wall clock, microseconds      */
 
     const sluice_column_t   *columns;       /* of the table under way        */
@@ -55,6 +57,7 @@ typedef struct {
 /* commands */
 void sluice_ctl_status(sluice_ctl_t *ctl);
 void sluice_ctl_requests(sluice_ctl_t *ctl);
+void sluice_ctl_hottest(sluice_ctl_t *ctl);
 
 
 /* ctl_read.c */
@@ -73,6 +76,10 @@ bool sluice_ctl_open(sluice_ctl_t *ctl, const char *name, uint32_t kind,
 /* reads from a section; false: noted as skipped */
 bool sluice_ctl_read(sluice_ctl_t *ctl, const sluice_file_t *file,
     unsigned section, uint64_t offset, void *to, size_t len);
+
+/* every slot of a zone's table, copied; false: noted as skipped */
+bool sluice_ctl_each_slot(sluice_ctl_t *ctl, const sluice_file_t *file,
+    void (*visit)(sluice_u128_t slot, void *data), void *data);
 
 void sluice_ctl_skip(sluice_ctl_t *ctl, const char *file, const char *fmt,
     ...) __attribute__((format(printf, 3, 4)));

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 
 #include "ctl.h"
+#include "limit.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -9,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+
+#define SLUICE_CTL_CHUNK  8192          /* buckets at a time: 1 MB           */
 
 
 typedef struct {
@@ -150,6 +154,59 @@ sluice_ctl_read(sluice_ctl_t *ctl, const sluice_file_t *file,
             return false;
         }
     }
+
+    return true;
+}
+
+
+bool
+sluice_ctl_each_slot(sluice_ctl_t *ctl, const sluice_file_t *file,
+    void (*visit)(sluice_u128_t slot, void *data), void *data)
+{
+    size_t                  n;
+    unsigned                s;
+    uint64_t                at, left;
+    const uint64_t         *g;
+    sluice_limit_bucket_t  *buckets;
+
+    g = file->header.geometry;
+
+    if (g[0] == 0 || g[0] > SLUICE_LIMIT_BUCKETS_MAX
+        || g[1] < SLUICE_LIMIT_WINDOW_MIN || g[1] > SLUICE_LIMIT_WINDOW_MAX
+        || g[2] == 0 || g[2] > SLUICE_LIMIT_SCALE_MAX
+        || g[3] != SLUICE_LIMIT_BUCKET)
+    {
+        sluice_ctl_skip(ctl, file->name, "it has an impossible geometry");
+        return false;
+    }
+
+    buckets = aligned_alloc(sizeof(sluice_limit_bucket_t),
+                            SLUICE_CTL_CHUNK * sizeof(sluice_limit_bucket_t));
+    if (buckets == NULL) {
+        sluice_ctl_skip(ctl, file->name, "no memory");
+        return false;
+    }
+
+    for (at = 0; at < g[0]; at += n) {
+
+        left = g[0] - at;
+        n = left < SLUICE_CTL_CHUNK ? (size_t) left : SLUICE_CTL_CHUNK;
+
+        if (!sluice_ctl_read(ctl, file, 2,
+                             at * sizeof(sluice_limit_bucket_t), buckets,
+                             n * sizeof(sluice_limit_bucket_t)))
+        {
+            free(buckets);
+            return false;
+        }
+
+        for (s = 0; s < n * SLUICE_LIMIT_BUCKET; s++) {
+            visit(buckets[s / SLUICE_LIMIT_BUCKET]
+                  .slot[s % SLUICE_LIMIT_BUCKET], data);
+        }
+    }
+
+    free(buckets);
 
     return true;
 }

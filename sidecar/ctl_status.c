@@ -15,7 +15,12 @@
 #include <string.h>
 
 
-#define SLUICE_CTL_CHUNK  8192          /* buckets at a time: 1 MB           */
+/* of the live windows of a zone */
+typedef struct {
+    uint64_t  live;
+    uint64_t  now;              /* monotonic ms                              */
+    uint32_t  window;
+} sluice_ctl_census_t;
 
 
 static void sluice_ctl_workers(sluice_ctl_t *ctl);
@@ -29,8 +34,7 @@ static void sluice_ctl_member_row(sluice_ctl_t *ctl, const char *pool,
     const sluice_pool_member_t *member, bool stale);
 static void sluice_ctl_zones(sluice_ctl_t *ctl);
 static void sluice_ctl_zone(sluice_ctl_t *ctl, const char *name);
-static bool sluice_ctl_zone_live(sluice_ctl_t *ctl, const sluice_file_t *file,
-    bool stale, uint64_t *live);
+static void sluice_ctl_zone_live(sluice_u128_t slot, void *data);
 
 
 static const sluice_column_t  sluice_ctl_worker_columns[] = {
@@ -399,6 +403,7 @@ sluice_ctl_zone(sluice_ctl_t *ctl, const char *name)
     uint64_t                live, slots;
     sluice_file_t           file;
     const uint64_t         *g;
+    sluice_ctl_census_t     census;
     sluice_limit_column_t  *columns, sum;
 
     if (!sluice_ctl_open(ctl, name, SLUICE_FILE_ZONE, &file, &stale)) {
@@ -409,20 +414,20 @@ sluice_ctl_zone(sluice_ctl_t *ctl, const char *name)
     size = SLUICE_SLOTS * sizeof(sluice_limit_column_t);
     columns = malloc(size);
 
-    if (g[0] == 0 || g[0] > SLUICE_LIMIT_BUCKETS_MAX
-        || g[1] < SLUICE_LIMIT_WINDOW_MIN || g[1] > SLUICE_LIMIT_WINDOW_MAX
-        || g[3] != SLUICE_LIMIT_BUCKET)
-    {
-        sluice_ctl_skip(ctl, name, "it has an impossible geometry");
-        goto done;
-    }
+    census.live = 0;
+    census.now = sluice_clock_ms();
+    census.window = (uint32_t) g[1];
 
     if (columns == NULL
         || !sluice_ctl_read(ctl, &file, 1, 0, columns, size)
-        || !sluice_ctl_zone_live(ctl, &file, stale, &live))
+        || !sluice_ctl_each_slot(ctl, &file, sluice_ctl_zone_live, &census))
     {
         goto done;
     }
+
+    /* after a boot no window of it is live */
+
+    live = stale ? 0 : census.live;
 
     memset(&sum, 0, sizeof(sum));
 
@@ -466,51 +471,10 @@ done:
 }
 
 
-/* a census of the copied table; after a boot no window of it is live */
-
-static bool
-sluice_ctl_zone_live(sluice_ctl_t *ctl, const sluice_file_t *file, bool stale,
-    uint64_t *live)
+static void
+sluice_ctl_zone_live(sluice_u128_t slot, void *data)
 {
-    size_t                  n;
-    unsigned                s;
-    uint64_t                at, left, now;
-    sluice_limit_bucket_t  *buckets;
+    sluice_ctl_census_t  *census = data;
 
-    *live = 0;
-
-    buckets = aligned_alloc(sizeof(sluice_limit_bucket_t),
-                            SLUICE_CTL_CHUNK * sizeof(sluice_limit_bucket_t));
-    if (buckets == NULL) {
-        sluice_ctl_skip(ctl, file->name, "no memory");
-        return false;
-    }
-
-    now = sluice_clock_ms();
-
-    for (at = 0; at < file->header.geometry[0]; at += n) {
-
-        left = file->header.geometry[0] - at;
-        n = left < SLUICE_CTL_CHUNK ? (size_t) left : SLUICE_CTL_CHUNK;
-
-        if (!sluice_ctl_read(ctl, file, 2,
-                             at * sizeof(sluice_limit_bucket_t), buckets,
-                             n * sizeof(sluice_limit_bucket_t)))
-        {
-            free(buckets);
-            return false;
-        }
-
-        for (s = 0; s < n * SLUICE_LIMIT_BUCKET; s++) {
-            *live += !stale
-                     && sluice_limit_slot_live(
-                            buckets[s / SLUICE_LIMIT_BUCKET]
-                            .slot[s % SLUICE_LIMIT_BUCKET], now,
-                            (uint32_t) file->header.geometry[1]);
-        }
-    }
-
-    free(buckets);
-
-    return true;
+    census->live += sluice_limit_slot_live(slot, census->now, census->window);
 }

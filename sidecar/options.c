@@ -104,6 +104,10 @@ static const sluice_option_t  sluice_options[] = {
       SLUICE_OPTION_FLAG, SLUICE_PROGRAM_CTL, sluice_at(json), 0, 0,
       "answer in JSON" },
 
+    { "top", NULL, "N", "10",
+      SLUICE_OPTION_NUMBER, SLUICE_PROGRAM_CTL, sluice_at(top), 1, 10000,
+      "how many keys of each zone \"hottest\" tells" },
+
     { "version", NULL, NULL, NULL,
       SLUICE_OPTION_FLAG, SLUICE_BOTH, sluice_at(version), 0, 0,
       "print the version and exit" },

@@ -35,6 +35,7 @@ typedef struct {
     uint64_t      drain_timeout;    /* ms                                    */
     uint64_t      poll;             /* ms                                    */
     uint64_t      log_level;        /* sluice_log_level_t                    */
+    uint64_t      top;              /* keys of a zone                        */
     bool          once;
     bool          json;
     bool          help;

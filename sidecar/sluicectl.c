@@ -18,6 +18,8 @@ static const struct {
     { "status", "workers, counters, lanes, pools and zones",
       sluice_ctl_status },
     { "requests", "requests that are open now", sluice_ctl_requests },
+    { "hottest", "the keys that count most in each zone",
+      sluice_ctl_hottest },
     { NULL, NULL, NULL }
 };
 
@@ -99,6 +101,7 @@ main(int argc, char **argv)
     }
 
     ctl.json = options.json;
+    ctl.top = options.top;
     ctl.now = sluice_clock_wall_us();
 
     sluice_ctl_begin(&ctl);

@@ -59,15 +59,20 @@ def put(path, offset, byte):
         file.write(bytes([byte]))
 
 
+def commands(name):
+    """Those of sluicectl that read this file."""
+    more = {"lane": ["requests"], "zone": ["hottest"]}
+
+    return ["status"] + more.get(name.partition(".")[0], [])
+
+
 def flips_of(path, name, files):
     """sluicectl over each flip of one file."""
     crashed, silent, garbled, count = [], [], [], 0
 
     for offset in offsets(os.path.getsize(path)):
         byte = flip(path, offset)
-        for what in "status", "requests":
-            if what == "requests" and not name.startswith("lane."):
-                continue
+        for what in commands(name):
             count += 1
             code, out, said = ctl(files, what)
             if code not in (0, 1):

@@ -344,14 +344,14 @@ test_settle(void **state)
     settle(1, 6500, 5, 300);
     seen(1, 6500, 30, 295);
     refuses(1, 6500, 300, 1);
-    assert_int_equal(sluice_limit_used(&limit, &t), 310);
-    assert_int_equal(sluice_limit_reset(&limit, &t), 1500);
+    assert_int_equal(sluice_limit_used(TEST_WINDOW, &t), 310);
+    assert_int_equal(sluice_limit_reset(TEST_WINDOW, &t), 1500);
     seen(1, 7999, 295, 0);
-    assert_int_equal(sluice_limit_used(&limit, &t), 1);
-    assert_int_equal(sluice_limit_reset(&limit, &t), 1);
+    assert_int_equal(sluice_limit_used(TEST_WINDOW, &t), 1);
+    assert_int_equal(sluice_limit_reset(TEST_WINDOW, &t), 1);
     seen(1, 8000, 0, 0);
-    assert_int_equal(sluice_limit_used(&limit, &t), 0);
-    assert_int_equal(sluice_limit_reset(&limit, &t), 0);
+    assert_int_equal(sluice_limit_used(TEST_WINDOW, &t), 0);
+    assert_int_equal(sluice_limit_reset(TEST_WINDOW, &t), 0);
 
     /* none are a look: it is refused by what others have, and inserts nothing */
 
