@@ -49,7 +49,8 @@ typedef enum {
     SLUICE_FILE_WORKERS = 1,
     SLUICE_FILE_ZONE,
     SLUICE_FILE_POOL,
-    SLUICE_FILE_LANE
+    SLUICE_FILE_LANE,
+    SLUICE_FILE_CONN
 } sluice_file_kind_t;
 
 

@@ -3,6 +3,7 @@
 
 #include "workers.h"
 #include "clock.h"
+#include "conn.h"
 #include "fault.h"
 #include "pool.h"
 
@@ -24,6 +25,7 @@ static const char  *sluice_stat_texts[] = {
 };
 
 
+static bool sluice_slot_forget(const sluice_dir_t *dir, unsigned slot);
 static bool sluice_slot_take(const sluice_dir_t *dir,
     sluice_workers_t *workers, unsigned slot);
 
@@ -117,6 +119,21 @@ sluice_workers_close(const sluice_dir_t *dir, sluice_workers_t *workers)
 }
 
 
+/* false: something of it is still there */
+
+static bool
+sluice_slot_forget(const sluice_dir_t *dir, unsigned slot)
+{
+    bool  pools;
+
+    pools = sluice_pool_forget_slot(dir, slot);
+
+    sluice_fault("slot.forgetting");
+
+    return sluice_conn_forget_slot(dir, slot) && pools;
+}
+
+
 /*
  * Takes the slot's lock and gives back what the former owner held.  A kill
  * anywhere in here leaves the slot as it found it: the lock is free again,
@@ -137,7 +154,7 @@ sluice_slot_take(const sluice_dir_t *dir, sluice_workers_t *workers,
 
     if (__atomic_load_n(&workers->slots[slot].state, __ATOMIC_RELAXED)
         != SLUICE_SLOT_FREE
-        && !sluice_pool_forget_slot(dir, slot))
+        && !sluice_slot_forget(dir, slot))
     {
         /* it stays marked, for the next one who tries */
 
@@ -187,7 +204,7 @@ sluice_slot_release(const sluice_dir_t *dir, sluice_workers_t *workers,
 {
     /* one that stays marked is given back by whoever reclaims it */
 
-    if (sluice_pool_forget_slot(dir, slot)) {
+    if (sluice_slot_forget(dir, slot)) {
         __atomic_store_n(&workers->slots[slot].state, SLUICE_SLOT_FREE,
                          __ATOMIC_RELEASE);
     }

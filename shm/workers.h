@@ -54,7 +54,7 @@ void sluice_workers_close(const sluice_dir_t *dir, sluice_workers_t *workers);
 
 /*
  * Takes the lowest free slot and gives back what its former owner held there
- * (the in-flight counts of the pools).  SLUICE_FULL: none is free.
+ * (the in-flight counts of pools and keys).  SLUICE_FULL: none is free.
  */
 sluice_status_t sluice_slot_claim(const sluice_dir_t *dir,
     sluice_workers_t *workers, unsigned *slot, sluice_error_t *error);
