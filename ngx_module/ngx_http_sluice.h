@@ -9,6 +9,7 @@
  *   client      who asks: the keyed hash
  *   limit       charging a request, and settling
  *   limit_conf  zones and limits as they are written
+ *   conn        limits of what is in flight
  *   limit_headers  what the client reads of its limits
  *   key         key pools
  *   admission   the handler that decides, and what a request holds
@@ -26,6 +27,7 @@
 #include <ngx_http.h>
 
 #include "shm/clock.h"
+#include "shm/conn.h"
 #include "shm/lane.h"
 #include "shm/limit.h"
 #include "shm/pool.h"
@@ -36,6 +38,9 @@
 
 #define NGX_HTTP_SLUICE_FULL_REJECT     0
 #define NGX_HTTP_SLUICE_FULL_DROP       1
+
+/* of a kind: a bit each in a request's context */
+#define NGX_HTTP_SLUICE_ZONES_MAX       64
 
 #define NGX_HTTP_SLUICE_UNIT_REQUESTS   0
 #define NGX_HTTP_SLUICE_UNIT_TOKENS     1
@@ -71,9 +76,24 @@ typedef struct {
 } ngx_http_sluice_value_t;
 
 
+/* what a zone tells requests apart by, as it is written */
+typedef struct {
+    ngx_http_sluice_value_t     value;
+    ngx_uint_t                  by_client;      /* it is $sluice_client      */
+} ngx_http_sluice_zone_key_conf_t;
+
+
+/* and as a request has it */
+typedef struct {
+    u_char                     *id;             /* of the client; NULL: by   */
+    ngx_str_t                   text;           /* the text                  */
+} ngx_http_sluice_zone_key_t;
+
+
 typedef struct {
     ngx_http_sluice_named_t     named;
-    ngx_http_sluice_value_t     key;
+
+    ngx_http_sluice_zone_key_conf_t  key;
     sluice_limit_conf_t         conf;
     ngx_uint_t                  unit;
 
@@ -81,9 +101,20 @@ typedef struct {
     sluice_limit_t              former;
     uint64_t                    former_since;   /* ms, its last user seen    */
     uint64_t                    bit;            /* among the zones           */
-
-    unsigned                    by_client:1;    /* key is $sluice_client     */
 } ngx_http_sluice_zone_t;
+
+
+/* of what is in flight */
+typedef struct {
+    ngx_http_sluice_named_t     named;
+
+    ngx_http_sluice_zone_key_conf_t  key;
+    size_t                      size;
+
+    sluice_conn_t               conn;
+    sluice_conn_t               former;
+    uint64_t                    bit;            /* among the zones           */
+} ngx_http_sluice_conn_zone_t;
 
 
 typedef struct {
@@ -109,6 +140,22 @@ typedef struct {
     unsigned                    charged:1;      /* and neither taken back    */
     unsigned                    refused:1;      /* nor settled               */
 } ngx_http_sluice_charge_t;
+
+
+typedef struct {
+    ngx_http_sluice_conn_zone_t  *zone;
+    uint64_t                    max;            /* if max_value is NULL      */
+    ngx_http_sluice_value_t    *max_value;
+    ngx_uint_t                  status;
+    unsigned                    dry_run:1;
+} ngx_http_sluice_conn_t;
+
+
+/* one that a request has */
+typedef struct {
+    sluice_conn_t              *table;
+    sluice_conn_hold_t          hold;
+} ngx_http_sluice_place_t;
 
 
 typedef struct {
@@ -144,6 +191,7 @@ typedef struct {
     ngx_str_t                   client_secret;  /* contents of its file      */
 
     ngx_array_t                 zones;          /* ngx_http_sluice_zone_t *  */
+    ngx_array_t                 conns;     /* ngx_http_sluice_conn_zone_t *  */
     ngx_array_t                 pools;          /* ngx_http_sluice_pool_t *  */
     ngx_int_t                   request_id;     /* index of a variable       */
 
@@ -162,6 +210,7 @@ typedef struct {
 typedef struct {
     ngx_http_sluice_value_t    *client;
     ngx_array_t                *limits;         /* ngx_http_sluice_limit_t   */
+    ngx_array_t                *conns;          /* ngx_http_sluice_conn_t    */
     ngx_http_sluice_pool_t     *pool;
     ngx_array_t                *fields;         /* ngx_http_sluice_field_t   */
     ngx_flag_t                  usage;
@@ -192,8 +241,12 @@ typedef struct {
     uint64_t                    decided;        /* zones, by their bits      */
     ngx_http_sluice_charge_t   *charges;
     ngx_uint_t                  ncharges;
-    ngx_http_sluice_limit_t    *refused_by;
-    ngx_http_sluice_limit_t    *dry_refused_by;
+    uint64_t                    held;           /* conn zones, by their bits */
+    ngx_http_sluice_place_t    *places;
+    ngx_uint_t                  nplaces;
+    ngx_http_sluice_named_t    *refused_by;     /* a zone                    */
+    ngx_http_sluice_named_t    *dry_refused_by;
+    ngx_uint_t                  refused_status;
     ngx_http_sluice_loc_conf_t *told;           /* of the limits' headers    */
     ngx_http_sluice_client_t    client;         /* memo of $sluice_client    */
 
@@ -260,15 +313,45 @@ char *ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_http_sluice_limit_variables(ngx_conf_t *cf);
+ngx_int_t ngx_http_sluice_zone_size(ngx_conf_t *cf, ngx_str_t *parameter,
+    ngx_str_t *name, ssize_t *size);
+ngx_int_t ngx_http_sluice_zone_key_compile(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_str_t *zone, ngx_http_sluice_zone_key_conf_t *key);
+ngx_int_t ngx_http_sluice_limit_parameter(ngx_conf_t *cf,
+    ngx_str_t *parameter, uint64_t *max, ngx_http_sluice_value_t **max_value,
+    ngx_uint_t *status, ngx_uint_t *dry_run);
+void ngx_http_sluice_no_client(ngx_conf_t *cf, ngx_http_sluice_named_t *zone,
+    ngx_str_t *location);
 ngx_int_t ngx_http_sluice_limit_check(ngx_conf_t *cf,
     ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location);
 ngx_int_t ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     uint64_t now, uint64_t *retry);
+ngx_int_t ngx_http_sluice_zone_key(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_zone_key_conf_t *conf, ngx_http_sluice_zone_key_t *key);
+ngx_int_t ngx_http_sluice_amount(ngx_http_request_t *r,
+    ngx_http_sluice_value_t *value, const char *complaint, uint64_t *amount);
+ngx_int_t ngx_http_sluice_grow(ngx_pool_t *pool, void **array, ngx_uint_t n,
+    ngx_uint_t more, size_t size);
+void ngx_http_sluice_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_named_t *zone);
 void ngx_http_sluice_limit_settle(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_limit_headers_init(
     ngx_http_sluice_main_conf_t *smcf);
+
+/* conn */
+char *ngx_http_sluice_limit_conn_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_limit_conn(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_sluice_conn_check(ngx_conf_t *cf,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location);
+ngx_int_t ngx_http_sluice_conn_take(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    uint64_t *retry);
+void ngx_http_sluice_conn_give(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first);
 
 /* key */
 char *ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -27,7 +27,9 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
 
-    if (slcf->pool == NULL && slcf->limits == NULL && !slcf->usage) {
+    if (slcf->pool == NULL && slcf->limits == NULL && slcf->conns == NULL
+        && !slcf->usage)
+    {
         return NGX_DECLINED;
     }
 
@@ -86,6 +88,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 {
     uint64_t                      now, retry;
     ngx_int_t                     rc, key;
+    ngx_uint_t                    first;
     ngx_http_sluice_main_conf_t  *smcf;
 
     /* one reading for the record and for the limits */
@@ -143,7 +146,16 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
                                        retry);
     }
 
-    if (slcf->limits != NULL) {
+    /* places before charges: they are given back as if never taken */
+
+    first = ctx->nplaces;
+    rc = NGX_OK;
+
+    if (slcf->conns != NULL) {
+        rc = ngx_http_sluice_conn_take(r, slcf, ctx, &retry);
+    }
+
+    if (rc == NGX_OK && slcf->limits != NULL) {
 
         if (slcf->limit_headers && ctx->told == NULL) {
             ctx->told = slcf;
@@ -151,16 +163,15 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 
         rc = ngx_http_sluice_limit_charge(r, slcf, ctx, now / 1000,
                                           &retry);
+    }
 
-        if (rc == NGX_BUSY) {
-            return ngx_http_sluice_refused(r, slcf, ctx,
-                                           SLUICE_OUTCOME_LIMIT, retry);
-        }
+    if (rc != NGX_OK) {
+        ngx_http_sluice_conn_give(ctx, first);
 
-        if (rc != NGX_OK) {
-            return ngx_http_sluice_refused(r, slcf, ctx,
-                                           SLUICE_OUTCOME_ERROR, 0);
-        }
+        return ngx_http_sluice_refused(r, slcf, ctx,
+                                       rc == NGX_BUSY ? SLUICE_OUTCOME_LIMIT
+                                                      : SLUICE_OUTCOME_ERROR,
+                                       retry);
     }
 
     if (ctx->outcome == SLUICE_OUTCOME_OPEN) {
@@ -178,6 +189,7 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
     sluice_outcome_t outcome, uint64_t retry)
 {
     ngx_uint_t                i, admitted;
+    ngx_http_sluice_conn_t   *conn;
     ngx_http_sluice_limit_t  *limit;
 
     admitted = (ctx->outcome == SLUICE_OUTCOME_ADMITTED);
@@ -189,16 +201,20 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
 
         /* the page that answers it is not asked again for what it inherits */
 
-        limit = slcf->limits->elts;
-
-        for (i = 0; i < slcf->limits->nelts; i++) {
+        for (i = 0; slcf->limits != NULL && i < slcf->limits->nelts; i++) {
+            limit = slcf->limits->elts;
             ctx->decided |= limit[i].zone->bit;
+        }
+
+        for (i = 0; slcf->conns != NULL && i < slcf->conns->nelts; i++) {
+            conn = slcf->conns->elts;
+            ctx->held |= conn[i].zone->bit;
         }
 
         ngx_http_sluice_count(REFUSED_LIMIT);
         ngx_log_error(slcf->limit_log_level, r->connection->log, 0,
                       "refusing request by limit \"%V\"",
-                      &ctx->refused_by->zone->named.name);
+                      &ctx->refused_by->name);
         break;
 
     case SLUICE_OUTCOME_KEY:
@@ -228,7 +244,7 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
 
     return ngx_http_sluice_refuse(r, slcf, outcome,
                                   outcome == SLUICE_OUTCOME_LIMIT
-                                  ? ctx->refused_by->status : 0,
+                                  ? ctx->refused_status : 0,
                                   retry);
 }
 
@@ -297,6 +313,7 @@ ngx_http_sluice_cleanup(void *data)
     ngx_http_sluice_ctx_t *ctx = data;
 
     ngx_http_sluice_key_give(ctx);
+    ngx_http_sluice_conn_give(ctx, 0);
 
     ngx_http_sluice_usage_push(ctx);
 }

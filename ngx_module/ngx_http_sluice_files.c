@@ -19,6 +19,8 @@ static ngx_int_t ngx_http_sluice_files_dir(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
 static ngx_int_t ngx_http_sluice_files_zones(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
+static ngx_int_t ngx_http_sluice_files_conns(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf);
 static ngx_int_t ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
 static uint64_t ngx_http_sluice_files_fingerprint(sluice_pool_t *pool,
@@ -130,7 +132,9 @@ ngx_http_sluice_files_open(ngx_cycle_t *cycle,
 
     sluice_workers_close(&smcf->dir, &workers);
 
-    if (ngx_http_sluice_files_zones(cycle, smcf) != NGX_OK) {
+    if (ngx_http_sluice_files_zones(cycle, smcf) != NGX_OK
+        || ngx_http_sluice_files_conns(cycle, smcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -216,6 +220,39 @@ ngx_http_sluice_files_zones(ngx_cycle_t *cycle,
 
 
 static ngx_int_t
+ngx_http_sluice_files_conns(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf)
+{
+    ngx_uint_t                     i;
+    sluice_error_t                 error;
+    ngx_http_sluice_conn_zone_t   *zone, **zones;
+
+    zones = smcf->conns.elts;
+
+    for (i = 0; i < smcf->conns.nelts; i++) {
+        zone = zones[i];
+
+        if (sluice_conn_open(&smcf->dir, (char *) zone->named.name.data,
+                             zone->size, &zone->conn, &zone->former, &error)
+            != SLUICE_OK)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
+            return NGX_ERROR;
+        }
+
+        if (zone->former.rows != NULL) {
+            ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
+                          "conn zone \"%V\" has a new size: \"%s\" counts, "
+                          "too, until its last user has gone",
+                          &zone->named.name, zone->former.file.name);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf)
 {
@@ -288,9 +325,10 @@ ngx_http_sluice_files_close(void *data)
 {
     ngx_http_sluice_main_conf_t *smcf = data;
 
-    ngx_uint_t                i;
-    ngx_http_sluice_zone_t  **zones;
-    ngx_http_sluice_pool_t  **pools;
+    ngx_uint_t                     i;
+    ngx_http_sluice_zone_t       **zones;
+    ngx_http_sluice_pool_t       **pools;
+    ngx_http_sluice_conn_zone_t  **conns;
 
     if (smcf->dir.fd == -1) {
         return;
@@ -306,6 +344,18 @@ ngx_http_sluice_files_close(void *data)
 
         sluice_limit_close(&smcf->dir, &zones[i]->limit);
         sluice_limit_close(&smcf->dir, &zones[i]->former);
+    }
+
+    conns = smcf->conns.elts;
+
+    for (i = 0; i < smcf->conns.nelts; i++) {
+
+        if (!smcf->live && conns[i]->conn.file.created) {
+            (void) sluice_file_retire(&smcf->dir, &conns[i]->conn.file);
+        }
+
+        sluice_conn_close(&smcf->dir, &conns[i]->conn);
+        sluice_conn_close(&smcf->dir, &conns[i]->former);
     }
 
     pools = smcf->pools.elts;

@@ -7,29 +7,15 @@
 #include "ngx_http_sluice.h"
 
 
-/* what a zone tells requests apart by */
-typedef struct {
-    u_char                  *id;        /* of the client; NULL: by the text  */
-    ngx_str_t                text;
-} ngx_http_sluice_zone_key_t;
-
-
 static ngx_int_t ngx_http_sluice_limit_collect(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
 static ngx_int_t ngx_http_sluice_limit_add(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, ngx_http_sluice_limit_t *limit,
     sluice_limit_t *table, ngx_http_sluice_zone_key_t *key);
-static ngx_int_t ngx_http_sluice_limit_key(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_zone_t *zone, ngx_http_sluice_zone_key_t *key);
 static sluice_hash_t ngx_http_sluice_limit_hash(sluice_limit_t *table,
     ngx_http_sluice_zone_key_t *key);
-static ngx_int_t ngx_http_sluice_limit_amount(ngx_http_request_t *r,
-    ngx_http_sluice_value_t *value, const char *what, uint64_t *amount);
 static ngx_uint_t ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx,
     ngx_uint_t first, uint64_t now, uint64_t *retry);
-static void ngx_http_sluice_limit_dry(ngx_http_request_t *r,
-    ngx_http_sluice_ctx_t *ctx, ngx_http_sluice_charge_t *c);
 static void ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx,
     ngx_uint_t first);
 static ngx_int_t ngx_http_sluice_limit_actual(ngx_http_request_t *r,
@@ -104,7 +90,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
         c = &ctx->charges[i];
 
         if (c->refused) {
-            ngx_http_sluice_limit_dry(r, ctx, c);
+            ngx_http_sluice_dry(r, ctx, &c->limit->zone->named);
             continue;
         }
 
@@ -123,13 +109,14 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
         }
 
         if (c->limit->dry_run) {
-            ngx_http_sluice_limit_dry(r, ctx, c);
+            ngx_http_sluice_dry(r, ctx, &c->limit->zone->named);
             continue;
         }
 
         *retry = (result == SLUICE_LIMIT_CONTENDED)
                  ? 0 : sluice_limit_retry(c->table, &c->state, c->max, c->n);
-        ctx->refused_by = c->limit;
+        ctx->refused_by = &c->limit->zone->named;
+        ctx->refused_status = c->limit->status;
 
         ngx_http_sluice_limit_undo(ctx, first);
 
@@ -154,26 +141,19 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
     ngx_uint_t                   i;
     ngx_http_sluice_zone_t      *zone;
     ngx_http_sluice_limit_t     *limit;
-    ngx_http_sluice_charge_t    *charges;
     ngx_http_sluice_zone_key_t   key;
 
     limit = slcf->limits->elts;
 
     /* room for two tables a zone, which changes of size need */
 
-    charges = ngx_palloc(r->pool,
-                         (ctx->ncharges + 2 * slcf->limits->nelts)
-                         * sizeof(ngx_http_sluice_charge_t));
-    if (charges == NULL) {
+    if (ngx_http_sluice_grow(r->pool, (void **) &ctx->charges, ctx->ncharges,
+                             2 * slcf->limits->nelts,
+                             sizeof(ngx_http_sluice_charge_t))
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
-
-    if (ctx->ncharges != 0) {
-        ngx_memcpy(charges, ctx->charges,
-                   ctx->ncharges * sizeof(ngx_http_sluice_charge_t));
-    }
-
-    ctx->charges = charges;
 
     for (i = 0; i < slcf->limits->nelts; i++) {
         zone = limit[i].zone;
@@ -184,7 +164,7 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
             continue;
         }
 
-        rc = ngx_http_sluice_limit_key(r, slcf, ctx, zone, &key);
+        rc = ngx_http_sluice_zone_key(r, slcf, ctx, &zone->key, &key);
 
         if (rc == NGX_ERROR) {
             return NGX_ERROR;
@@ -228,15 +208,16 @@ ngx_http_sluice_limit_add(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     weight = limit->weight;
 
     if (limit->max_value != NULL
-        && ngx_http_sluice_limit_amount(r, limit->max_value, "limit", &max)
+        && ngx_http_sluice_amount(r, limit->max_value,
+                                  "a limit must be a number, not", &max)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     if (limit->weight_value != NULL
-        && ngx_http_sluice_limit_amount(r, limit->weight_value, "weight",
-                                        &weight)
+        && ngx_http_sluice_amount(r, limit->weight_value,
+                                  "a weight must be a number, not", &weight)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -269,14 +250,14 @@ ngx_http_sluice_limit_add(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 
 /* NGX_DECLINED: the request has none */
 
-static ngx_int_t
-ngx_http_sluice_limit_key(ngx_http_request_t *r,
+ngx_int_t
+ngx_http_sluice_zone_key(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_zone_t *zone, ngx_http_sluice_zone_key_t *key)
+    ngx_http_sluice_zone_key_conf_t *conf, ngx_http_sluice_zone_key_t *key)
 {
     key->id = NULL;
 
-    if (zone->by_client) {
+    if (conf->by_client) {
 
         if (ngx_http_sluice_client_get(r, slcf, &ctx->client) != NGX_OK) {
             return NGX_ERROR;
@@ -287,7 +268,7 @@ ngx_http_sluice_limit_key(ngx_http_request_t *r,
         return ctx->client.known ? NGX_OK : NGX_DECLINED;
     }
 
-    if (ngx_http_sluice_value(r, &zone->key, &key->text) != NGX_OK) {
+    if (ngx_http_sluice_value(r, &conf->value, &key->text) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -307,9 +288,9 @@ ngx_http_sluice_limit_hash(sluice_limit_t *table,
 
 /* 0 is a plan that allows nothing, or a request that costs nothing */
 
-static ngx_int_t
-ngx_http_sluice_limit_amount(ngx_http_request_t *r,
-    ngx_http_sluice_value_t *value, const char *what, uint64_t *amount)
+ngx_int_t
+ngx_http_sluice_amount(ngx_http_request_t *r, ngx_http_sluice_value_t *value,
+    const char *complaint, uint64_t *amount)
 {
     off_t      n;
     ngx_str_t  text;
@@ -321,14 +302,34 @@ ngx_http_sluice_limit_amount(ngx_http_request_t *r,
     n = ngx_atoof(text.data, text.len);
 
     if (n == NGX_ERROR) {
-        ngx_http_sluice_complain(r, what[0] == 'l'
-                                    ? "a limit must be a number, not"
-                                    : "a weight must be a number, not",
-                                 &text);
+        ngx_http_sluice_complain(r, complaint, &text);
         return NGX_ERROR;
     }
 
     *amount = (uint64_t) n;
+
+    return NGX_OK;
+}
+
+
+/* an array of a request's own: a redirect may bring more of the same */
+
+ngx_int_t
+ngx_http_sluice_grow(ngx_pool_t *pool, void **array, ngx_uint_t n,
+    ngx_uint_t more, size_t size)
+{
+    void  *grown;
+
+    grown = ngx_palloc(pool, (n + more) * size);
+    if (grown == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (n != 0) {
+        ngx_memcpy(grown, *array, n * size);
+    }
+
+    *array = grown;
 
     return NGX_OK;
 }
@@ -368,7 +369,8 @@ ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first,
         wait = sluice_limit_retry(c->table, &c->state, c->max, c->n);
 
         if (!full || wait > *retry) {
-            ctx->refused_by = c->limit;
+            ctx->refused_by = &c->limit->zone->named;
+            ctx->refused_status = c->limit->status;
             *retry = wait;
         }
 
@@ -379,20 +381,19 @@ ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first,
 }
 
 
-static void
-ngx_http_sluice_limit_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_charge_t *c)
+void
+ngx_http_sluice_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_named_t *zone)
 {
     ngx_http_sluice_loc_conf_t  *slcf;
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
 
-    ctx->dry_refused_by = c->limit;
+    ctx->dry_refused_by = zone;
 
     ngx_http_sluice_count(DRY_RUN);
     ngx_log_error(slcf->limit_log_level, r->connection->log, 0,
-                  "refusing request by limit \"%V\", dry run",
-                  &c->limit->zone->named.name);
+                  "refusing request by limit \"%V\", dry run", &zone->name);
 }
 
 
@@ -506,23 +507,19 @@ ngx_http_sluice_limit_zone_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
     ngx_http_sluice_ctx_t    *ctx;
-    ngx_http_sluice_limit_t  *limit;
+    ngx_http_sluice_named_t  *zone;
 
     ctx = ngx_http_sluice_get_ctx(r->main);
 
-    if (ctx == NULL) {
+    zone = (ctx == NULL) ? NULL
+           : ctx->refused_by ? ctx->refused_by : ctx->dry_refused_by;
+
+    if (zone == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    limit = ctx->refused_by ? ctx->refused_by : ctx->dry_refused_by;
-
-    if (limit == NULL) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    ngx_http_sluice_set_value(v, &limit->zone->named.name);
+    ngx_http_sluice_set_value(v, &zone->name);
 
     return NGX_OK;
 }
@@ -536,7 +533,9 @@ ngx_http_sluice_limit_status_variable(ngx_http_request_t *r,
 
     ctx = ngx_http_sluice_get_ctx(r->main);
 
-    if (ctx == NULL || ctx->ncharges == 0) {
+    if (ctx == NULL
+        || (ctx->ncharges == 0 && ctx->held == 0 && ctx->refused_by == NULL))
+    {
         v->not_found = 1;
         return NGX_OK;
     }

@@ -9,13 +9,10 @@
 /* more on one request than anybody can explain */
 #define NGX_HTTP_SLUICE_LIMITS_MAX  16
 
-/* a bit each in a request's context */
-#define NGX_HTTP_SLUICE_ZONES_MAX   64
-
 
 static ngx_http_sluice_zone_t *ngx_http_sluice_zone(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
-static char *ngx_http_sluice_limit_parameter(ngx_conf_t *cf,
+static ngx_int_t ngx_http_sluice_limit_own(ngx_conf_t *cf,
     ngx_http_sluice_limit_t *limit, ngx_str_t *parameter);
 static ngx_int_t ngx_http_sluice_limit_number(ngx_conf_t *cf,
     ngx_str_t *parameter, size_t prefix, uint64_t *number,
@@ -70,11 +67,6 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sluice_main_conf_t *smcf = conf;
 
-    static const char  *unknown[] = { "sluice_key*", "sluice_limit_zone",
-                                      "upstream_*", "sent_http_*", "status",
-                                      NULL };
-
-    u_char                            *p;
     ssize_t                            size;
     ngx_int_t                          window, scale, unit;
     ngx_str_t                         *value, name, s;
@@ -93,26 +85,9 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         if (ngx_strncmp(value[i].data, "zone=", 5) == 0) {
 
-            name.data = value[i].data + 5;
-
-            p = (u_char *) ngx_strchr(name.data, ':');
-
-            if (p == NULL) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid zone size \"%V\"", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            name.len = p - name.data;
-
-            s.data = p + 1;
-            s.len = value[i].data + value[i].len - s.data;
-
-            size = ngx_parse_size(&s);
-
-            if (size == NGX_ERROR) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid zone size \"%V\"", &value[i]);
+            if (ngx_http_sluice_zone_size(cf, &value[i], &name, &size)
+                != NGX_OK)
+            {
                 return NGX_CONF_ERROR;
             }
 
@@ -210,17 +185,9 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (value[1].len == 0
-        || ngx_http_sluice_mentions(&value[1], unknown) != NULL)
+    if (ngx_http_sluice_zone_key_compile(cf, &value[1], &name, &zone->key)
+        != NGX_OK)
     {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone \"%V\" never matches: its key \"%V\" is "
-                           "empty when a request is admitted",
-                           &name, &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_sluice_compile(cf, &value[1], &zone->key) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -228,11 +195,64 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     zone->conf.window = (uint32_t) window;
     zone->conf.scale = (uint32_t) scale;
     zone->unit = unit;
-    zone->by_client =
-           (ngx_strcmp(value[1].data, "$sluice_client") == 0
-            || ngx_strcmp(value[1].data, "${sluice_client}") == 0);
 
     return NGX_CONF_OK;
+}
+
+
+/* zone=name:size */
+
+ngx_int_t
+ngx_http_sluice_zone_size(ngx_conf_t *cf, ngx_str_t *parameter,
+    ngx_str_t *name, ssize_t *size)
+{
+    u_char     *p;
+    ngx_str_t   s;
+
+    *size = NGX_ERROR;
+
+    name->data = parameter->data + 5;
+    p = (u_char *) ngx_strchr(name->data, ':');
+
+    if (p != NULL) {
+        name->len = p - name->data;
+
+        s.data = p + 1;
+        s.len = parameter->data + parameter->len - s.data;
+
+        *size = ngx_parse_size(&s);
+    }
+
+    if (*size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\"", parameter);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_sluice_zone_key_compile(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_str_t *zone, ngx_http_sluice_zone_key_conf_t *key)
+{
+    static const char  *unknown[] = { "sluice_key*", "sluice_limit_zone",
+                                      "upstream_*", "sent_http_*", "status",
+                                      NULL };
+
+    if (text->len == 0 || ngx_http_sluice_mentions(text, unknown) != NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" never matches: its key \"%V\" is "
+                           "empty when a request is admitted",
+                           zone, text);
+        return NGX_ERROR;
+    }
+
+    key->by_client = (ngx_strcmp(text->data, "$sluice_client") == 0
+                      || ngx_strcmp(text->data, "${sluice_client}") == 0);
+
+    return ngx_http_sluice_compile(cf, text, &key->value);
 }
 
 
@@ -247,9 +267,9 @@ ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sluice_loc_conf_t *slcf = conf;
 
-    char                      *rv;
+    ngx_int_t                  rc;
     ngx_str_t                 *value;
-    ngx_uint_t                 i;
+    ngx_uint_t                 i, dry_run;
     ngx_http_sluice_limit_t   *limit, new;
 
     value = cf->args->elts;
@@ -273,13 +293,29 @@ ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     new.weight = 1;
     new.status = NGX_HTTP_TOO_MANY_REQUESTS;
+    dry_run = 0;
 
     for (i = 1; i < cf->args->nelts; i++) {
-        rv = ngx_http_sluice_limit_parameter(cf, &new, &value[i]);
-        if (rv != NGX_CONF_OK) {
-            return rv;
+
+        rc = ngx_http_sluice_limit_own(cf, &new, &value[i]);
+
+        if (rc == NGX_DECLINED) {
+            rc = ngx_http_sluice_limit_parameter(cf, &value[i], &new.max,
+                                                 &new.max_value, &new.status,
+                                                 &dry_run);
+        }
+
+        if (rc == NGX_DECLINED) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[i]);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_CONF_ERROR;
         }
     }
+
+    new.dry_run = dry_run;
 
     if (new.zone == NULL || (new.max == 0 && new.max_value == NULL)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -329,14 +365,13 @@ ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-static char *
-ngx_http_sluice_limit_parameter(ngx_conf_t *cf,
-    ngx_http_sluice_limit_t *limit, ngx_str_t *parameter)
+static ngx_int_t
+ngx_http_sluice_limit_own(ngx_conf_t *cf, ngx_http_sluice_limit_t *limit,
+    ngx_str_t *parameter)
 {
     u_char                       *p;
-    ngx_int_t                     n;
-    ngx_str_t                     name;
     uint64_t                      none;
+    ngx_str_t                     name;
     ngx_http_sluice_main_conf_t  *smcf;
 
     p = parameter->data;
@@ -350,47 +385,48 @@ ngx_http_sluice_limit_parameter(ngx_conf_t *cf,
 
         limit->zone = ngx_http_sluice_zone(cf, smcf, &name);
 
-        return limit->zone != NULL ? NGX_CONF_OK : NGX_CONF_ERROR;
-    }
-
-    if (ngx_strncmp(p, "limit=", 6) == 0) {
-
-        if (ngx_http_sluice_limit_number(cf, parameter, 6, &limit->max,
-                                         &limit->max_value)
-            != NGX_OK)
-        {
-            goto invalid;
-        }
-
-        return NGX_CONF_OK;
+        return limit->zone != NULL ? NGX_OK : NGX_ERROR;
     }
 
     if (ngx_strncmp(p, "weight=", 7) == 0) {
-
-        if (ngx_http_sluice_limit_number(cf, parameter, 7, &limit->weight,
-                                         &limit->weight_value)
-            != NGX_OK)
-        {
-            goto invalid;
-        }
-
-        return NGX_CONF_OK;
+        return ngx_http_sluice_limit_number(cf, parameter, 7, &limit->weight,
+                                            &limit->weight_value);
     }
 
     if (ngx_strncmp(p, "settle=", 7) == 0) {
 
-        if (ngx_http_sluice_limit_number(cf, parameter, 7, &none,
-                                         &limit->settle)
-            != NGX_OK
-            || limit->settle == NULL)
-        {
+        if (ngx_strchr(p, '$') == NULL) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid \"%V\": it must have a variable",
                                parameter);
-            return NGX_CONF_ERROR;
+            return NGX_ERROR;
         }
 
-        return NGX_CONF_OK;
+        return ngx_http_sluice_limit_number(cf, parameter, 7, &none,
+                                            &limit->settle);
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * Those that all kinds of limits have.  NGX_DECLINED: it is none of them;
+ * NGX_ERROR: it is, and was complained of.
+ */
+
+ngx_int_t
+ngx_http_sluice_limit_parameter(ngx_conf_t *cf, ngx_str_t *parameter,
+    uint64_t *max, ngx_http_sluice_value_t **max_value, ngx_uint_t *status,
+    ngx_uint_t *dry_run)
+{
+    u_char     *p;
+    ngx_int_t   n;
+
+    p = parameter->data;
+
+    if (ngx_strncmp(p, "limit=", 6) == 0) {
+        return ngx_http_sluice_limit_number(cf, parameter, 6, max, max_value);
     }
 
     if (ngx_strncmp(p, "status=", 7) == 0) {
@@ -401,31 +437,20 @@ ngx_http_sluice_limit_parameter(ngx_conf_t *cf,
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid \"%V\": it must be 400 to 599",
                                parameter);
-            return NGX_CONF_ERROR;
+            return NGX_ERROR;
         }
 
-        limit->status = n;
+        *status = n;
 
-        return NGX_CONF_OK;
+        return NGX_OK;
     }
 
     if (ngx_strcmp(p, "dry_run") == 0) {
-        limit->dry_run = 1;
-        return NGX_CONF_OK;
+        *dry_run = 1;
+        return NGX_OK;
     }
 
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid parameter \"%V\"", parameter);
-
-    return NGX_CONF_ERROR;
-
-invalid:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid \"%V\": it must be a number from 1, or a "
-                       "variable", parameter);
-
-    return NGX_CONF_ERROR;
+    return NGX_DECLINED;
 }
 
 
@@ -444,9 +469,17 @@ ngx_http_sluice_limit_number(ngx_conf_t *cf, ngx_str_t *parameter,
     if (ngx_strlchr(text.data, text.data + text.len, '$') == NULL) {
 
         n = ngx_atoof(text.data, text.len);
+
+        if (n <= 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": it must be a number from 1, "
+                               "or a variable", parameter);
+            return NGX_ERROR;
+        }
+
         *number = (uint64_t) n;
 
-        return n > 0 ? NGX_OK : NGX_ERROR;
+        return NGX_OK;
     }
 
     *value = ngx_palloc(cf->pool, sizeof(ngx_http_sluice_value_t));
@@ -455,6 +488,17 @@ ngx_http_sluice_limit_number(ngx_conf_t *cf, ngx_str_t *parameter,
     }
 
     return ngx_http_sluice_compile(cf, &text, *value);
+}
+
+
+void
+ngx_http_sluice_no_client(ngx_conf_t *cf, ngx_http_sluice_named_t *zone,
+    ngx_str_t *location)
+{
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "limit \"%V\" in location \"%V\" never matches: it counts "
+                  "by $sluice_client, and there is no \"sluice_client\"",
+                  &zone->name, location);
 }
 
 
@@ -482,12 +526,8 @@ ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
 
         /* it would let everybody through */
 
-        if (zone->by_client && slcf->client == NULL) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "limit \"%V\" in location \"%V\" never matches: it "
-                          "counts by $sluice_client, and there is no "
-                          "\"sluice_client\"",
-                          &zone->named.name, location);
+        if (zone->key.by_client && slcf->client == NULL) {
+            ngx_http_sluice_no_client(cf, &zone->named, location);
             return NGX_ERROR;
         }
 

@@ -103,6 +103,20 @@ static ngx_command_t  ngx_http_sluice_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sluice_limit_conn_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2,
+      ngx_http_sluice_limit_conn_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_limit_conn"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_sluice_limit_conn,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("sluice_limit_log_level"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_enum_slot,
@@ -230,7 +244,9 @@ ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
     smcf->request_id = NGX_ERROR;
     smcf->dir.fd = -1;
 
-    if (ngx_array_init(&smcf->zones, cf->pool, 4,
+    if (ngx_array_init(&smcf->conns, cf->pool, 4,
+                       sizeof(ngx_http_sluice_conn_zone_t *)) != NGX_OK
+        || ngx_array_init(&smcf->zones, cf->pool, 4,
                        sizeof(ngx_http_sluice_zone_t *)) != NGX_OK
         || ngx_array_init(&smcf->pools, cf->pool, 4,
                           sizeof(ngx_http_sluice_pool_t *)) != NGX_OK)
@@ -257,6 +273,9 @@ ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
     if (ngx_http_sluice_all_defined(cf, &smcf->zones, "zone",
                                     "sluice_limit_zone")
         != NGX_OK
+        || ngx_http_sluice_all_defined(cf, &smcf->conns, "conn zone",
+                                       "sluice_limit_conn_zone")
+           != NGX_OK
         || ngx_http_sluice_all_defined(cf, &smcf->pools, "key pool",
                                        "sluice_key_pool")
            != NGX_OK)
@@ -265,7 +284,8 @@ ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
     }
 
     if (smcf->path.data == NULL
-        && (smcf->zones.nelts || smcf->pools.nelts || smcf->usage
+        && (smcf->zones.nelts || smcf->conns.nelts || smcf->pools.nelts
+            || smcf->usage
             || smcf->clients))
     {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -290,6 +310,7 @@ ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
 
     slcf->client = NGX_CONF_UNSET_PTR;
     slcf->limits = NGX_CONF_UNSET_PTR;
+    slcf->conns = NGX_CONF_UNSET_PTR;
     slcf->pool = NGX_CONF_UNSET_PTR;
     slcf->fields = NGX_CONF_UNSET_PTR;
     slcf->usage = NGX_CONF_UNSET;
@@ -313,6 +334,7 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_ptr_value(conf->client, prev->client, NULL);
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
+    ngx_conf_merge_ptr_value(conf->conns, prev->conns, NULL);
     ngx_conf_merge_ptr_value(conf->pool, prev->pool, NULL);
     ngx_conf_merge_ptr_value(conf->fields, prev->fields, NULL);
     ngx_conf_merge_value(conf->usage, prev->usage, 0);
@@ -336,8 +358,13 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_OK;
     }
 
-    return ngx_http_sluice_limit_check(cf, conf, &clcf->name) == NGX_OK
-           ? NGX_CONF_OK : NGX_CONF_ERROR;
+    if (ngx_http_sluice_limit_check(cf, conf, &clcf->name) != NGX_OK
+        || ngx_http_sluice_conn_check(cf, conf, &clcf->name) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -350,13 +377,15 @@ ngx_http_sluice_init(ngx_conf_t *cf)
 
     smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
 
-    if (smcf->zones.nelts == 0 && smcf->pools.nelts == 0 && !smcf->usage
-        && !smcf->clients)
+    if (smcf->zones.nelts == 0 && smcf->conns.nelts == 0
+        && smcf->pools.nelts == 0 && !smcf->usage && !smcf->clients)
     {
         return ngx_http_sluice_filters(cf, smcf);
     }
 
-    if (smcf->zones.nelts == 0 && smcf->pools.nelts == 0 && !smcf->usage) {
+    if (smcf->zones.nelts == 0 && smcf->conns.nelts == 0
+        && smcf->pools.nelts == 0 && !smcf->usage)
+    {
 
         /* only $sluice_client: nothing to do for a request */
 

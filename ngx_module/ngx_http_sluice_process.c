@@ -252,9 +252,10 @@ static void
 ngx_http_sluice_process_formers(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf)
 {
-    uint64_t                  now;
-    ngx_uint_t                i;
-    ngx_http_sluice_zone_t   *zone, **zones;
+    uint64_t                       now;
+    ngx_uint_t                     i;
+    ngx_http_sluice_zone_t        *zone, **zones;
+    ngx_http_sluice_conn_zone_t   *conn, **conns;
 
     now = sluice_clock_ms();
     zones = smcf->zones.elts;
@@ -279,6 +280,20 @@ ngx_http_sluice_process_formers(ngx_cycle_t *cycle,
             ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
                           "zone \"%V\": \"%s\" no longer counts",
                           &zone->named.name, zone->former.file.name);
+        }
+    }
+
+    conns = smcf->conns.elts;
+
+    for (i = 0; i < smcf->conns.nelts; i++) {
+        conn = conns[i];
+
+        if (sluice_conn_former_counts(&conn->conn, &conn->former)
+            && sluice_conn_former_end(&smcf->dir, &conn->conn, &conn->former))
+        {
+            ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
+                          "conn zone \"%V\": \"%s\" no longer counts",
+                          &conn->named.name, conn->former.file.name);
         }
     }
 }

@@ -375,8 +375,8 @@ ngx_http_sluice_usage_end(ngx_http_request_t *r,
 
     if (ctx->refused_by != NULL) {
         (void) sluice_record_add(record, SLUICE_ITEM_ZONE,
-                                 ctx->refused_by->zone->named.name.data,
-                                 ctx->refused_by->zone->named.name.len);
+                                 ctx->refused_by->name.data,
+                                 ctx->refused_by->name.len);
     }
 
     ngx_http_sluice_usage_tries(r, record);
