@@ -16,6 +16,7 @@ static const char  *sluice_fault_names[] = {
     "file.published",           /* it has its name                           */
     "slot.locked",              /* the slot's lock is held, nothing written  */
     "slot.claimed",             /* the slot is marked as taken               */
+    "slot.forgetting",          /* pools are given back, keys are not        */
     "lane.admit.filled",        /* an entry is filled in, not yet open       */
     "lane.admit.opened",        /* it is open                                */
     "lane.push.marked",         /* it is marked with the ring position       */
@@ -25,6 +26,13 @@ static const char  *sluice_fault_names[] = {
     "limit.insert.tentative",   /* a tentative entry stands in the table     */
     "limit.insert.looked",      /* the second look is over                   */
     "limit.insert.final",       /* the entry is final                        */
+    "conn.take.found",          /* the key's row is known, nothing is raised */
+    "conn.take.raised",         /* its column is raised, nothing checked     */
+    "conn.insert.leaving",      /* a row's key is to go, the row looked at   */
+    "conn.insert.tentative",    /* a tentative entry stands in the row       */
+    "conn.insert.looked",       /* the second look is over                   */
+    "conn.insert.raised",       /* its column is raised, the row nobody's    */
+    "conn.insert.final",        /* the entry is final                        */
     "pool.claimed",             /* a line has its fingerprint, no name       */
     "pool.taken",               /* the member's in-flight count is raised    */
     "drain.copied",             /* a batch is read, nothing is written       */

@@ -12,6 +12,7 @@
  */
 
 #include "clock.h"
+#include "conn.h"
 #include "fault.h"
 #include "guard.h"
 #include "lane_reader.h"
@@ -35,6 +36,7 @@
 #define CRASH_RING      SLUICE_LANE_RING_MIN
 #define CRASH_KEYS      12
 #define CRASH_LIMIT     3
+#define CRASH_CHURN     400             /* keys that come and go: conn       */
 
 
 /* what the child says of itself, and how far it came */
@@ -275,9 +277,51 @@ crash_file_check(crash_t *c)
 /* slots */
 
 static bool
+crash_conn_open(const sluice_dir_t *dir, sluice_conn_t *conn)
+{
+    sluice_conn_t  former;
+
+    return sluice_conn_open(dir, "c", SLUICE_CONN_BUCKETS_MIN
+                            * SLUICE_CONN_BUCKET * sizeof(sluice_conn_row_t),
+                            conn, &former, &crash_error) == SLUICE_OK;
+}
+
+
+static sluice_conn_result_t
+crash_conn_take(sluice_conn_t *conn, uint64_t key, uint32_t max,
+    unsigned slot, sluice_conn_hold_t *hold)
+{
+    return sluice_conn_take(conn, sluice_conn_hash(conn, &key, sizeof(key)),
+                            max, slot, hold);
+}
+
+
+/* unfinished rows, and what is in flight in all of them */
+
+static unsigned
+crash_conn_count(const sluice_conn_t *conn, unsigned *unfinished)
+{
+    uint64_t  i;
+    unsigned  sum, state;
+
+    sum = 0;
+    *unfinished = 0;
+
+    for (i = 0; i < conn->nbuckets * SLUICE_CONN_BUCKET; i++) {
+        sum += sluice_conn_in_flight(&conn->rows[i]);
+        state = (unsigned) ((uint64_t) conn->rows[i].word >> 56);
+        *unfinished += (state > 1);
+    }
+
+    return sum;
+}
+
+
+static bool
 crash_slot_prepare(crash_t *c)
 {
     unsigned           line;
+    sluice_conn_t      conn;
     sluice_pool_t      pool;
     sluice_workers_t   workers;
 
@@ -286,7 +330,9 @@ crash_slot_prepare(crash_t *c)
     expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
     expect(sluice_pool_member(&pool, 1, "a", &line, &crash_error)
            == SLUICE_OK);
+    expect(crash_conn_open(&c->d.dir, &conn));
 
+    sluice_conn_close(&c->d.dir, &conn);
     sluice_pool_close(&c->d.dir, &pool);
     sluice_workers_close(&c->d.dir, &workers);
 
@@ -297,13 +343,16 @@ crash_slot_prepare(crash_t *c)
 static int
 crash_slot_work(sluice_dir_t *dir, crash_truth_t *truth)
 {
-    unsigned           i, slot;
-    sluice_pool_t      pool;
-    sluice_workers_t   workers[CRASH_SLOTS];
+    unsigned             i, slot;
+    sluice_conn_t        conn;
+    sluice_pool_t        pool;
+    sluice_workers_t     workers[CRASH_SLOTS];
+    sluice_conn_hold_t   hold;
 
     (void) truth;
 
     util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+    util_check(crash_conn_open(dir, &conn));
 
     for (i = 0; i < CRASH_SLOTS; i++) {
         util_check(sluice_workers_open(dir, &workers[i], &crash_error)
@@ -315,6 +364,8 @@ crash_slot_work(sluice_dir_t *dir, crash_truth_t *truth)
         sluice_pool_take(&pool, 0, slot);
         sluice_pool_take(&pool, 0, slot);
         sluice_pool_give(&pool, 0, slot);
+        util_check(crash_conn_take(&conn, 1, 1000, slot, &hold)
+                   == SLUICE_CONN_PASSED);
     }
 
     return 0;
@@ -345,15 +396,18 @@ crash_slot_dead(crash_t *c)
 
 
 static bool
-crash_slot_free(crash_t *c, unsigned taken, unsigned in_flight)
+crash_slot_free(crash_t *c, unsigned taken, unsigned in_pools,
+    unsigned in_conns)
 {
     unsigned           i, n, slot;
+    sluice_conn_t      conn;
     sluice_pool_t      pool;
     sluice_workers_t   workers;
 
     expect(sluice_workers_open(&c->d.dir, &workers, &crash_error)
            == SLUICE_OK);
     expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(crash_conn_open(&c->d.dir, &conn));
 
     n = 0;
 
@@ -364,10 +418,12 @@ crash_slot_free(crash_t *c, unsigned taken, unsigned in_flight)
     }
 
     expect(n == taken);
-    expect(sluice_pool_in_flight(&pool.members[0]) == in_flight);
+    expect(sluice_pool_in_flight(&pool.members[0]) == in_pools);
+    expect(crash_conn_count(&conn, &n) == in_conns);
 
     expect(sluice_slot_reclaim(&c->d.dir, &workers, SLUICE_SLOTS) == taken);
     expect(sluice_pool_in_flight(&pool.members[0]) == 0);
+    expect(crash_conn_count(&conn, &n) == 0);
 
     for (i = 0; i < SLUICE_SLOTS; i++) {
         expect(workers.slots[i].state == SLUICE_SLOT_FREE);
@@ -377,6 +433,7 @@ crash_slot_free(crash_t *c, unsigned taken, unsigned in_flight)
            == SLUICE_OK);
     expect(slot == 0);
 
+    sluice_conn_close(&c->d.dir, &conn);
     sluice_pool_close(&c->d.dir, &pool);
     sluice_workers_close(&c->d.dir, &workers);
 
@@ -391,7 +448,7 @@ crash_slot_check(crash_t *c)
 
     n = (strcmp(c->name, "slot.claimed") == 0) ? c->n : c->n - 1;
 
-    return crash_slot_free(c, n, c->n - 1);
+    return crash_slot_free(c, n, c->n - 1, c->n - 1);
 }
 
 
@@ -400,21 +457,28 @@ crash_slot_check(crash_t *c)
 static bool
 crash_slot_again_check(crash_t *c)
 {
-    unsigned  in_flight;
+    bool  forgotten, pools;
 
-    /* claimed: the n-th slot's column has been given back */
+    /* claimed: what the n-th slot held has been given back; or half of it */
 
-    in_flight = CRASH_SLOTS - (strcmp(c->name, "slot.claimed") == 0);
+    forgotten = (strcmp(c->name, "slot.claimed") == 0);
+    pools = forgotten || strcmp(c->name, "slot.forgetting") == 0;
 
-    return crash_slot_free(c, CRASH_SLOTS, in_flight);
+    return crash_slot_free(c, CRASH_SLOTS, CRASH_SLOTS - pools,
+                           CRASH_SLOTS - forgotten);
 }
 
 
 static bool
 crash_reclaim_check(crash_t *c)
 {
-    return crash_slot_free(c, CRASH_SLOTS - (c->n - 1),
-                           CRASH_SLOTS - (c->n - 1));
+    unsigned  left;
+
+    left = CRASH_SLOTS - (c->n - 1);
+
+    return crash_slot_free(c, left,
+                           left - (strcmp(c->name, "slot.forgetting") == 0),
+                           left);
 }
 
 
@@ -826,6 +890,182 @@ crash_limit_freed_check(crash_t *c)
 }
 
 
+/* what is in flight by key */
+
+static int
+crash_conn_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    unsigned             key, slot;
+    sluice_conn_t        conn;
+    sluice_workers_t     workers;
+    sluice_conn_hold_t   hold;
+
+    util_check(sluice_workers_open(dir, &workers, &crash_error) == SLUICE_OK);
+    util_check(sluice_slot_claim(dir, &workers, &slot, &crash_error)
+               == SLUICE_OK);
+    util_check(crash_conn_open(dir, &conn));
+
+    /* some that stay in flight; many that come and go, for all rows */
+
+    for (key = 0; key < CRASH_KEYS; key++) {
+        for (truth->killed = key;
+             truth->passed[key] < 1 + key % CRASH_LIMIT;
+             truth->passed[key]++)
+        {
+            util_check(crash_conn_take(&conn, key, CRASH_LIMIT, slot, &hold)
+                       == SLUICE_CONN_PASSED);
+        }
+    }
+
+    for (key = 1000; key < 1000 + CRASH_CHURN; key++) {
+        truth->killed = key;
+        util_check(crash_conn_take(&conn, key, CRASH_LIMIT, slot, &hold)
+                   == SLUICE_CONN_PASSED);
+        sluice_conn_give(&conn, slot, &hold);
+    }
+
+    return 0;
+}
+
+
+/* how many more of the key a survivor is let in with; they are given back */
+
+static unsigned
+crash_conn_room(sluice_conn_t *conn, uint64_t key)
+{
+    unsigned            i, n;
+    sluice_conn_hold_t  hold[CRASH_LIMIT + 1];
+
+    for (n = 0; n <= CRASH_LIMIT; n++) {
+        if (crash_conn_take(conn, key, CRASH_LIMIT, 9, &hold[n])
+            != SLUICE_CONN_PASSED)
+        {
+            break;
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        sluice_conn_give(conn, 9, &hold[i]);
+    }
+
+    return n;
+}
+
+
+/* it stands in one row, whatever became of the one where it was */
+
+static bool
+crash_conn_stands(const sluice_conn_t *conn, uint64_t key)
+{
+    uint64_t       i;
+    unsigned       n;
+    sluice_hash_t  hash;
+
+    hash = sluice_conn_hash(conn, &key, sizeof(key));
+
+    for (i = 0, n = 0; i < conn->nbuckets * SLUICE_CONN_BUCKET; i++) {
+        n += conn->rows[i].word != 0
+             && (uint64_t) (conn->rows[i].word >> 64) == hash.hi;
+    }
+
+    return n == 1;
+}
+
+
+/* there is room for so many of each key that it is LIMIT with the dead's */
+
+static bool
+crash_conn_rooms(crash_t *c, sluice_conn_t *conn, bool alive, bool counted)
+{
+    unsigned  key, held;
+
+    for (key = 0; key < 1000 + CRASH_CHURN; key++) {
+
+        if (key >= CRASH_KEYS && key != c->truth->killed) {
+            continue;
+        }
+
+        held = (key < CRASH_KEYS) ? c->truth->passed[key] : 0;
+        held += (counted && key == c->truth->killed);
+
+        expect(crash_conn_room(conn, key)
+               == CRASH_LIMIT - (alive ? held : 0));
+        expect(crash_conn_stands(conn, key));
+    }
+
+    return true;
+}
+
+
+static bool
+crash_conn_exact(crash_t *c, bool others_first)
+{
+    bool               counted, raised;
+    unsigned           key, sum, n;
+    sluice_conn_t      conn;
+    sluice_workers_t   workers;
+
+    expect(sluice_workers_open(&c->d.dir, &workers, &crash_error)
+           == SLUICE_OK);
+    expect(crash_conn_open(&c->d.dir, &conn));
+
+    /* what it had raised stays until it is reclaimed: in the key's row? */
+
+    counted = strcmp(c->name, "conn.take.raised") == 0
+              || strcmp(c->name, "conn.insert.final") == 0;
+    raised = counted || strcmp(c->name, "conn.insert.raised") == 0;
+
+    for (key = 0, sum = raised; key < CRASH_KEYS; key++) {
+        sum += c->truth->passed[key];
+    }
+
+    expect(crash_conn_count(&conn, &n) == sum);
+    expect(n == (strncmp(c->name, "conn.insert.", 12) == 0 && !counted));
+
+    if (!others_first && !crash_conn_rooms(c, &conn, true, counted)) {
+        return false;
+    }
+
+    expect(sluice_slot_reclaim(&c->d.dir, &workers, SLUICE_SLOTS) == 1);
+    expect(crash_conn_count(&conn, &n) == 0);
+
+    if (!others_first && !crash_conn_rooms(c, &conn, false, counted)) {
+        return false;
+    }
+
+    /* two seconds later it is free for whoever needs the row */
+
+    conn.clock = crash_later;
+
+    for (key = 20000; n != 0; key++) {
+        expect(key < 40000);
+        expect(crash_conn_room(&conn, key) == CRASH_LIMIT);
+        expect(crash_conn_count(&conn, &n) == 0);
+    }
+
+    expect(conn.columns[9].contended == 0);
+
+    sluice_conn_close(&c->d.dir, &conn);
+    sluice_workers_close(&c->d.dir, &workers);
+
+    return true;
+}
+
+
+static bool
+crash_conn_check(crash_t *c)
+{
+    return crash_conn_exact(c, false);
+}
+
+
+static bool
+crash_conn_freed_check(crash_t *c)
+{
+    return crash_conn_exact(c, true);
+}
+
+
 /* pools */
 
 static int
@@ -903,7 +1143,7 @@ crash_take_work(sluice_dir_t *dir, crash_truth_t *truth)
 static bool
 crash_take_check(crash_t *c)
 {
-    return crash_slot_free(c, 1, c->n);
+    return crash_slot_free(c, 1, c->n, 0);
 }
 
 
@@ -926,6 +1166,10 @@ static const crash_scenario_t  crash_scenarios[] = {
       crash_slot_check, crash_slot_prepare, 7 },
     { "slot.claimed", "slot",
       crash_slot_again_check, crash_slot_dead, 7 },
+    { "slot.forgetting", "slot",
+      crash_slot_again_check, crash_slot_dead, 7 },
+    { "slot.forgetting", "reclaim",
+      crash_reclaim_check, crash_slot_dead, 7 },
     { "lane.admit.filled", "lane",
       crash_lane_check, NULL, 45 },
     { "lane.admit.opened", "lane",
@@ -948,6 +1192,28 @@ static const crash_scenario_t  crash_scenarios[] = {
       crash_limit_freed_check, NULL, 11 },
     { "limit.insert.final", "limit",
       crash_limit_check, NULL, 11 },
+    { "conn.take.found", "conn",
+      crash_conn_check, NULL, 11 },
+    { "conn.take.raised", "conn",
+      crash_conn_check, NULL, 11 },
+    { "conn.insert.leaving", "conn",
+      crash_conn_check, NULL, 11 },
+    { "conn.insert.leaving", "conn",
+      crash_conn_freed_check, NULL, 11 },
+    { "conn.insert.tentative", "conn",
+      crash_conn_check, NULL, 11 },
+    { "conn.insert.tentative", "conn",
+      crash_conn_freed_check, NULL, 11 },
+    { "conn.insert.looked", "conn",
+      crash_conn_check, NULL, 11 },
+    { "conn.insert.looked", "conn",
+      crash_conn_freed_check, NULL, 11 },
+    { "conn.insert.raised", "conn",
+      crash_conn_check, NULL, 11 },
+    { "conn.insert.raised", "conn",
+      crash_conn_freed_check, NULL, 11 },
+    { "conn.insert.final", "conn",
+      crash_conn_check, NULL, 11 },
     { "pool.claimed", "member",
       crash_member_check, NULL, 7 },
     { "pool.taken", "take",
@@ -966,6 +1232,7 @@ static const struct {
     { "reclaim", crash_reclaim_work },
     { "lane", crash_lane_work },
     { "limit", crash_limit_work },
+    { "conn", crash_conn_work },
     { "member", crash_member_work },
     { "take", crash_take_work }
 };
@@ -1018,7 +1285,9 @@ crash_one(const crash_scenario_t *s, unsigned n)
     snprintf(what, sizeof(what), "%s, time %u, in %s%s", s->name, n,
              s->workload,
              s->before == crash_slot_dead ? " after a death"
-             : s->check == crash_limit_freed_check ? ", then other keys" : "");
+             : s->check == crash_limit_freed_check
+               || s->check == crash_conn_freed_check ? ", then other keys"
+                                                     : "");
 
     crash_result(ok, what);
 
