@@ -18,6 +18,7 @@ static const uint8_t  test_uuid[16] = "0123456789abcdef";
 
 
 #include "sidecar_ids.c"
+#include "sidecar_insert.c"
 #include "sidecar_lines.c"
 
 
@@ -260,6 +261,7 @@ main(void)
         cmocka_unit_test(test_ids_empty),
         cmocka_unit_test(test_ids_found),
         cmocka_unit_test(test_ids_foreign),
+        cmocka_unit_test(test_insert_judged),
         util_test(test_lines_foreign),
         util_test(test_lines_locked)
     };
