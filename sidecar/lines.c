@@ -5,6 +5,7 @@
 
 #include "lines.h"
 #include "file.h"
+#include "io.h"
 #include "log.h"
 
 #include <dirent.h>
@@ -236,7 +237,7 @@ sluice_lines_store(sluice_lines_t *lines, uint64_t offset,
     fd = openat(lines->dir, temporary,
                 O_WRONLY|O_CREAT|O_TRUNC|O_NOFOLLOW|O_CLOEXEC, 0600);
 
-    if (fd == -1 || write(fd, text, (size_t) len) != len
+    if (fd == -1 || !sluice_io_write(fd, text, (size_t) len, -1)
         || renameat(lines->dir, temporary, lines->dir, name) == -1)
     {
         sluice_error_errno(error, SLUICE_FAILED, "writing \"%s.state\" failed",

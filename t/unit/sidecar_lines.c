@@ -4,6 +4,9 @@
 #include "io.c"
 #include "lines.c"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 
 static sluice_lines_t  test_lines_file;
 static sluice_error_t  test_lines_error;
@@ -72,6 +75,44 @@ test_lines_foreign(void **state)
     assert_true(sluice_ids_has(&lines->ids, test_uuid, 2));
     assert_int_equal(lines->end, first + second);
     sluice_lines_close(lines);
+}
+
+
+/* in a child: a limit on the size of files stands for a disk that is full */
+
+static int
+test_lines_store_short(void *data)
+{
+    bool              rotated;
+    sluice_lines_t   *lines = &test_lines_file;
+    struct rlimit     limit = { 5, 5 };
+    sluice_error_t    error;
+
+    signal(SIGXFSZ, SIG_IGN);
+
+    util_check(sluice_lines_init(lines, data, &error) == SLUICE_OK);
+    util_check(sluice_lines_open(lines, &error) == SLUICE_OK);
+    util_check(sluice_lines_recover(lines, &rotated, &error) == SLUICE_OK);
+    util_check(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+
+    errno = 0;
+    util_check(sluice_lines_store(lines, 7, &error) == SLUICE_FAILED);
+    util_check(errno == EFBIG);
+    util_check(strstr(error.text, strerror(EFBIG)) != NULL);
+    util_check(lines->state.offset == 0);
+
+    return 0;
+}
+
+
+static void
+test_lines_short(void **state)
+{
+    char  path[128];
+
+    test_lines_path(state, path, sizeof(path));
+
+    assert_int_equal(util_wait(util_fork(test_lines_store_short, path)), 0);
 }
 
 

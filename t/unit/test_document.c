@@ -263,6 +263,7 @@ main(void)
         cmocka_unit_test(test_ids_foreign),
         cmocka_unit_test(test_insert_judged),
         util_test(test_lines_foreign),
+        util_test(test_lines_short),
         util_test(test_lines_locked)
     };
 
