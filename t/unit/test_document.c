@@ -20,6 +20,7 @@ static const uint8_t  test_uuid[16] = "0123456789abcdef";
 #include "sidecar_ids.c"
 #include "sidecar_insert.c"
 #include "sidecar_lines.c"
+#include "sidecar_log.c"
 
 
 static bson_iter_t
@@ -264,7 +265,11 @@ main(void)
         cmocka_unit_test(test_insert_judged),
         util_test(test_lines_foreign),
         util_test(test_lines_short),
-        util_test(test_lines_locked)
+        util_test(test_lines_locked),
+        cmocka_unit_test(test_log_many),
+        cmocka_unit_test(test_log_long),
+        cmocka_unit_test(test_log_within),
+        cmocka_unit_test(test_log_cut)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
