@@ -87,8 +87,7 @@ sluice_lines_close(sluice_lines_t *lines)
 sluice_status_t
 sluice_lines_lock(sluice_lines_t *lines, sluice_error_t *error)
 {
-    char           name[NAME_MAX + 16];
-    sluice_file_t  lock;
+    char  name[NAME_MAX + 16];
 
     snprintf(name, sizeof(name), "%s.lock", lines->base);
 
@@ -100,10 +99,7 @@ sluice_lines_lock(sluice_lines_t *lines, sluice_error_t *error)
                                   "open \"%s.lock\" failed", lines->path);
     }
 
-    memset(&lock, 0, sizeof(sluice_file_t));
-    lock.fd = lines->lock;
-
-    if (!sluice_file_lock(&lock, 0, true)) {
+    if (!sluice_file_lock_fd(lines->lock, 0, true)) {
         return sluice_error(error, SLUICE_BUSY, "another process writes to "
                             "\"%s\"", lines->path);
     }

@@ -366,7 +366,6 @@ sluiced_lock_dir(sluiced_t *sluiced, sluice_error_t *error)
     int              fd, len;
     char             pid[32];
     ssize_t          n;
-    sluice_file_t    lock;
     sluice_status_t  status;
 
     fd = openat(sluiced->dir.fd, SLUICED_LOCK,
@@ -384,10 +383,7 @@ sluiced_lock_dir(sluiced_t *sluiced, sluice_error_t *error)
 
     (void) fchmod(fd, 0660);
 
-    memset(&lock, 0, sizeof(sluice_file_t));
-    lock.fd = fd;
-
-    if (!sluice_file_lock(&lock, 0, true)) {
+    if (!sluice_file_lock_fd(fd, 0, true)) {
         n = pread(fd, pid, sizeof(pid) - 1, 0);
         pid[n > 0 ? n : 0] = '\0';
         pid[strspn(pid, "0123456789")] = '\0';
