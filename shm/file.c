@@ -534,8 +534,7 @@ sluice_lock(int fd, int cmd, off_t byte, short type, short *found)
 bool
 sluice_file_lock(const sluice_file_t *file, off_t byte, bool exclusive)
 {
-    return sluice_lock(file->fd, F_OFD_SETLK, byte,
-                       exclusive ? F_WRLCK : F_RDLCK, NULL);
+    return sluice_file_lock_fd(file->fd, byte, exclusive);
 }
 
 
@@ -555,6 +554,14 @@ sluice_file_locked(const sluice_file_t *file, off_t byte)
 
     return !sluice_lock(file->fd, F_OFD_GETLK, byte, F_WRLCK, &found)
            || found != F_UNLCK;
+}
+
+
+bool
+sluice_file_lock_fd(int fd, off_t byte, bool exclusive)
+{
+    return sluice_lock(fd, F_OFD_SETLK, byte, exclusive ? F_WRLCK : F_RDLCK,
+                       NULL);
 }
 
 

@@ -172,6 +172,12 @@ void sluice_file_unlock(const sluice_file_t *file, off_t byte);
 /* whether anybody else holds the byte, shared or not */
 bool sluice_file_locked(const sluice_file_t *file, off_t byte);
 
+/*
+ * The first of these for a file of any kind, open for reading and writing;
+ * the lock is gone when the description's last descriptor is closed.
+ */
+bool sluice_file_lock_fd(int fd, off_t byte, bool exclusive);
+
 
 /* 36 characters and NUL */
 void sluice_uuid_format(const uint8_t uuid[16], char text[37]);

@@ -20,6 +20,7 @@ sluice_status_t
 sluice_ids_read(sluice_ids_t *ids, int fd, const char *path, uint64_t offset,
     uint64_t *end, sluice_error_t *error)
 {
+    bool       foreign;
     char      *buf, *p, *line;
     size_t     have;
     ssize_t    n;
@@ -33,6 +34,7 @@ sluice_ids_read(sluice_ids_t *ids, int fd, const char *path, uint64_t offset,
     at = offset;
     *end = at;
     have = 0;
+    foreign = false;
 
     for ( ;; ) {
         n = pread(fd, buf + have, SLUICE_LINE_MAX - have, (off_t) (at + have));
@@ -51,28 +53,27 @@ sluice_ids_read(sluice_ids_t *ids, int fd, const char *path, uint64_t offset,
         while ((p = memchr(line, '\n', have - (size_t) (line - buf)))
                != NULL)
         {
-            if (!sluice_ids_line(ids, line, (size_t) (p - line))) {
+            if (!foreign && !sluice_ids_line(ids, line, (size_t) (p - line))) {
                 free(buf);
                 return sluice_error(error, SLUICE_FAILED, "no memory");
             }
 
+            foreign = false;
             line = p + 1;
+            *end = at + (uint64_t) (line - buf);
         }
 
         if (line == buf && have == SLUICE_LINE_MAX) {
 
             /* somebody else's line: looked for its end only */
 
+            foreign = true;
             line = buf + have;
-            at += have;
-            have = 0;
-            continue;
         }
 
         at += (uint64_t) (line - buf);
         have -= (size_t) (line - buf);
         memmove(buf, line, have);
-        *end = at;
     }
 
     free(buf);
@@ -82,7 +83,9 @@ sluice_ids_read(sluice_ids_t *ids, int fd, const char *path, uint64_t offset,
                                   "failed", path);
     }
 
-    qsort(ids->list, ids->count, sizeof(sluice_id_t), sluice_ids_compare);
+    if (ids->count != 0) {
+        qsort(ids->list, ids->count, sizeof(sluice_id_t), sluice_ids_compare);
+    }
 
     return SLUICE_OK;
 }

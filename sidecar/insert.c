@@ -21,6 +21,8 @@ typedef enum {
 } sluice_insert_index_t;
 
 
+static void sluice_insert_again(const sluice_insert_t *insert,
+    sluice_batch_t *batch);
 static sluice_sink_answer_t sluice_insert_judge_one(
     const sluice_insert_t *insert, sluice_batch_t *batch,
     const bson_t *written, sluice_error_t *error);
@@ -163,6 +165,7 @@ sluice_sink_answer_t
 sluice_insert_judge(const sluice_insert_t *insert, sluice_batch_t *batch,
     const bson_t *reply, sluice_error_t *error)
 {
+    bool                   whole;
     bson_t                 written;
     uint32_t               len, errors;
     bson_iter_t            array;
@@ -179,14 +182,21 @@ sluice_insert_judge(const sluice_insert_t *insert, sluice_batch_t *batch,
 
     while (bson_iter_next(&array)) {
 
-        one = SLUICE_SINK_FAILED;
+        whole = false;
 
         if (BSON_ITER_HOLDS_DOCUMENT(&array)) {
             bson_iter_document(&array, &len, &data);
+            whole = bson_init_static(&written, data, len);
+        }
 
-            if (bson_init_static(&written, data, len)) {
-                one = sluice_insert_judge_one(insert, batch, &written, error);
-            }
+        if (whole) {
+            one = sluice_insert_judge_one(insert, batch, &written, error);
+
+        } else {
+            sluice_insert_again(insert, batch);
+            sluice_error(error, SLUICE_FAILED, "insert: an error that is no "
+                         "document");
+            one = SLUICE_SINK_FAILED;
         }
 
         if (one > answer) {
@@ -195,6 +205,27 @@ sluice_insert_judge(const sluice_insert_t *insert, sluice_batch_t *batch,
     }
 
     return answer;
+}
+
+
+/*
+ * Of which record an error tells nobody knows: then of any, but not of one
+ * that was refused for good, which has its dead letter.
+ */
+
+static void
+sluice_insert_again(const sluice_insert_t *insert, sluice_batch_t *batch)
+{
+    uint32_t                i;
+    sluice_batch_record_t  *r;
+
+    for (i = 0; i < insert->count; i++) {
+        r = &batch->records[insert->index[i]];
+
+        if (r->state != SLUICE_BATCH_REJECTED) {
+            r->state = SLUICE_BATCH_PENDING;
+        }
+    }
 }
 
 
@@ -213,7 +244,9 @@ sluice_insert_judge_one(const sluice_insert_t *insert, sluice_batch_t *batch,
     code = 0;
     text = "an error without a text";
 
-    if (bson_iter_init_find(&iter, written, "index")) {
+    if (bson_iter_init_find(&iter, written, "index")
+        && BSON_ITER_HOLDS_NUMBER(&iter))
+    {
         at = bson_iter_as_int64(&iter);
     }
 
@@ -228,18 +261,16 @@ sluice_insert_judge_one(const sluice_insert_t *insert, sluice_batch_t *batch,
     }
 
     if (at < 0 || at >= insert->count) {
-
-        /* of which one it tells nobody knows: then of any */
-
-        for (i = 0; i < insert->count; i++) {
-            batch->records[insert->index[i]].state = SLUICE_BATCH_PENDING;
-        }
-
+        sluice_insert_again(insert, batch);
         sluice_error(error, SLUICE_FAILED, "insert: %s (%d)", text, code);
         return SLUICE_SINK_FAILED;
     }
 
     i = insert->index[at];
+
+    if (batch->records[i].state == SLUICE_BATCH_REJECTED) {
+        return SLUICE_SINK_DONE;
+    }
 
     class = sluice_code_class(code);
 

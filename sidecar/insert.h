@@ -57,6 +57,7 @@ bool sluice_insert_accounted(const sluice_insert_t *insert,
 /*
  * Notes down what an accounted reply without a write concern error tells of
  * each record.  Returns the worst of it, and its text.
+ * What is not understood makes all pending but those refused for good.
  */
 sluice_sink_answer_t sluice_insert_judge(const sluice_insert_t *insert,
     sluice_batch_t *batch, const bson_t *reply, sluice_error_t *error);

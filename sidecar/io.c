@@ -27,6 +27,7 @@ sluice_io_write(int fd, const void *data, size_t len, off_t at)
             n = 0;
 
         } else if (n <= 0) {
+            errno = (n == 0) ? ENOSPC : errno;
             return false;
         }
     }

@@ -5,6 +5,7 @@
 
 #include "lines.h"
 #include "file.h"
+#include "io.h"
 #include "log.h"
 
 #include <dirent.h>
@@ -86,8 +87,7 @@ sluice_lines_close(sluice_lines_t *lines)
 sluice_status_t
 sluice_lines_lock(sluice_lines_t *lines, sluice_error_t *error)
 {
-    char           name[NAME_MAX + 16];
-    sluice_file_t  lock;
+    char  name[NAME_MAX + 16];
 
     snprintf(name, sizeof(name), "%s.lock", lines->base);
 
@@ -99,10 +99,7 @@ sluice_lines_lock(sluice_lines_t *lines, sluice_error_t *error)
                                   "open \"%s.lock\" failed", lines->path);
     }
 
-    memset(&lock, 0, sizeof(sluice_file_t));
-    lock.fd = lines->lock;
-
-    if (!sluice_file_lock(&lock, 0, true)) {
+    if (!sluice_file_lock_fd(lines->lock, 0, true)) {
         return sluice_error(error, SLUICE_BUSY, "another process writes to "
                             "\"%s\"", lines->path);
     }
@@ -236,7 +233,7 @@ sluice_lines_store(sluice_lines_t *lines, uint64_t offset,
     fd = openat(lines->dir, temporary,
                 O_WRONLY|O_CREAT|O_TRUNC|O_NOFOLLOW|O_CLOEXEC, 0600);
 
-    if (fd == -1 || write(fd, text, (size_t) len) != len
+    if (fd == -1 || !sluice_io_write(fd, text, (size_t) len, -1)
         || renameat(lines->dir, temporary, lines->dir, name) == -1)
     {
         sluice_error_errno(error, SLUICE_FAILED, "writing \"%s.state\" failed",

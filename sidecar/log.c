@@ -7,26 +7,37 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 
-#define SLUICE_LOG_LINE     2048
-#define SLUICE_LOG_SECRETS  8
+#define SLUICE_LOG_LINE   2048
+#define SLUICE_LOG_KNOWN  16        /* so much of a secret gives it away     */
 
 
+typedef struct sluice_log_secret_s  sluice_log_secret_t;
+
+struct sluice_log_secret_s {
+    sluice_log_secret_t  *next;             /* none that is longer           */
+    size_t                len;
+    char                  text[];
+};
+
+
+static void sluice_log_text(char *text, size_t size, const char *fmt,
+    va_list args);
 static void sluice_log_cut_userinfo(char *text);
-static void sluice_log_mask(char *text, const char *secret);
+static void sluice_log_mask(char *text, const sluice_log_secret_t *secret);
 
 
 static const char  *sluice_log_names[SLUICE_LOG_LEVELS] = {
     "error", "warn", "info", "debug"
 };
 
-static sluice_log_level_t  sluice_log_max = SLUICE_LOG_INFO;
-static char                sluice_log_secrets[SLUICE_LOG_SECRETS][256];
-static unsigned            sluice_log_nsecrets;
+static sluice_log_level_t    sluice_log_max = SLUICE_LOG_INFO;
+static sluice_log_secret_t  *sluice_log_secrets;
 
 
 void
@@ -51,29 +62,46 @@ sluice_log_level_parse(const char *name)
 }
 
 
-void
+bool
 sluice_log_secret(const char *text, size_t len)
 {
-    char  *to;
+    sluice_log_secret_t  *secret, **at;
 
     /* masking every "a" would hide the log, not the secret */
 
-    if (len < 4 || sluice_log_nsecrets == SLUICE_LOG_SECRETS) {
-        return;
+    if (len < 4) {
+        return true;
     }
 
-    to = sluice_log_secrets[sluice_log_nsecrets++];
+    /* the longest first: masked, it leaves nothing of one within it */
 
-    if (len >= sizeof(sluice_log_secrets[0])) {
-        len = sizeof(sluice_log_secrets[0]) - 1;
+    for (at = &sluice_log_secrets; *at != NULL; at = &(*at)->next) {
+
+        if ((*at)->len < len) {
+            break;
+        }
+
+        if ((*at)->len == len && memcmp((*at)->text, text, len) == 0) {
+            return true;
+        }
     }
 
-    memcpy(to, text, len);
-    to[len] = '\0';
+    secret = malloc(sizeof(sluice_log_secret_t) + len);
+    if (secret == NULL) {
+        return false;
+    }
+
+    secret->next = *at;
+    secret->len = len;
+    memcpy(secret->text, text, len);
+
+    *at = secret;
+
+    return true;
 }
 
 
-void
+bool
 sluice_log_secret_uri(const char *uri)
 {
     size_t       n;
@@ -83,28 +111,38 @@ sluice_log_secret_uri(const char *uri)
     end = strrchr(uri, '@');
 
     if (start == NULL || end == NULL || end < start) {
-        return;
+        return true;
     }
 
     start += 3;
 
-    sluice_log_secret(start, (size_t) (end - start));
+    if (!sluice_log_secret(start, (size_t) (end - start))) {
+        return false;
+    }
 
     p = memchr(start, ':', (size_t) (end - start));
 
     if (p == NULL) {
-        return;
+        return true;
     }
 
-    sluice_log_secret(p + 1, (size_t) (end - p - 1));
+    if (!sluice_log_secret(p + 1, (size_t) (end - p - 1))) {
+        return false;
+    }
 
     /* an unescaped one falls apart where the parser thinks it ends */
 
     while (++p < end) {
         n = strcspn(p, "@/:?,");
-        sluice_log_secret(p, n);
+
+        if (!sluice_log_secret(p, n)) {
+            return false;
+        }
+
         p += n;
     }
+
+    return true;
 }
 
 
@@ -131,10 +169,8 @@ sluice_log(sluice_log_level_t level, const char *fmt, ...)
                      " [%s] %d: ", sluice_log_names[level], (int) getpid());
 
     va_start(args, fmt);
-    vsnprintf(line + head, sizeof(line) - 1 - (size_t) head, fmt, args);
+    sluice_log_text(line + head, sizeof(line) - 1 - (size_t) head, fmt, args);
     va_end(args);
-
-    sluice_log_redact(line + head);
 
     len = strlen(line);
 
@@ -151,6 +187,38 @@ sluice_log(sluice_log_level_t level, const char *fmt, ...)
     do {
         n = write(STDERR_FILENO, line, len);
     } while (n == -1 && errno == EINTR);
+}
+
+
+/* without secrets; one that the line's end cuts would not be known again */
+
+static void
+sluice_log_text(char *text, size_t size, const char *fmt, va_list args)
+{
+    int      n;
+    char    *whole;
+    va_list  again;
+
+    va_copy(again, args);
+    n = vsnprintf(text, size, fmt, args);
+
+    if (n < 0 || (size_t) n < size) {
+        sluice_log_redact(text);
+
+    } else {
+        whole = malloc((size_t) n + 1);
+
+        if (whole != NULL) {
+            vsnprintf(whole, (size_t) n + 1, fmt, again);
+            sluice_log_redact(whole);
+        }
+
+        snprintf(text, size, "%s", whole != NULL ? whole
+                                                 : "no memory for a line");
+        free(whole);
+    }
+
+    va_end(again);
 }
 
 
@@ -179,12 +247,12 @@ sluice_log_due(sluice_log_limit_t *limit, uint64_t interval,
 void
 sluice_log_redact(char *text)
 {
-    unsigned  i;
+    const sluice_log_secret_t  *secret;
 
     sluice_log_cut_userinfo(text);
 
-    for (i = 0; i < sluice_log_nsecrets; i++) {
-        sluice_log_mask(text, sluice_log_secrets[i]);
+    for (secret = sluice_log_secrets; secret != NULL; secret = secret->next) {
+        sluice_log_mask(text, secret);
     }
 }
 
@@ -218,18 +286,28 @@ sluice_log_cut_userinfo(char *text)
 }
 
 
-/* never longer than it was: a secret has four bytes at least */
+/*
+ * Never longer than it was: a secret has four bytes at least.  A message of
+ * libmongoc has room for 500 bytes, and may have the beginning of a long one.
+ */
 
 static void
-sluice_log_mask(char *text, const char *secret)
+sluice_log_mask(char *text, const sluice_log_secret_t *secret)
 {
     char    *p;
-    size_t   len;
+    size_t   known, len;
 
-    len = strlen(secret);
+    known = (secret->len < SLUICE_LOG_KNOWN) ? secret->len : SLUICE_LOG_KNOWN;
     p = text;
 
-    while ((p = strstr(p, secret)) != NULL) {
+    while ((p = memmem(p, strlen(p), secret->text, known)) != NULL) {
+
+        for (len = known; len < secret->len; len++) {
+            if (p[len] != secret->text[len]) {
+                break;
+            }
+        }
+
         memcpy(p, "***", 3);
         memmove(p + 3, p + len, strlen(p + len) + 1);
         p += 3;

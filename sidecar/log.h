@@ -38,14 +38,19 @@ void sluice_log_level(sluice_log_level_t level);
 /* -1 for a word that is no level */
 int sluice_log_level_parse(const char *name);
 
-/* from now on "***" stands for it; shorter than 4 bytes: not masked */
-void sluice_log_secret(const char *text, size_t len);
+/*
+ * From now on "***" stands for it, whatever its length, and for what begins
+ * as it does with 16 bytes; shorter than 4 bytes: not masked.  false: no
+ * memory to keep it, and lines may have it.
+ */
+bool sluice_log_secret(const char *text, size_t len);
 
 /*
  * For a URI, before anything parses it: what is between "://" and the last
  * "@" is a secret, as a whole and in the parts that a message might show.
+ * false: no memory to keep them all.
  */
-void sluice_log_secret_uri(const char *uri);
+bool sluice_log_secret_uri(const char *uri);
 
 void sluice_log(sluice_log_level_t level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

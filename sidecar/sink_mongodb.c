@@ -102,9 +102,9 @@ sluice_sink_mongodb_create(const sluice_options_t *options,
     sluice_sink_t          *sink;
     sluice_sink_mongodb_t  *mongodb;
 
-    mongodb = calloc(1, sizeof(sluice_sink_mongodb_t));
-
-    if (mongodb == NULL) {
+    if (!sluice_log_secret_uri(options->sink)
+        || (mongodb = calloc(1, sizeof(sluice_sink_mongodb_t))) == NULL)
+    {
         sluice_error(error, SLUICE_FAILED, "no memory");
         return NULL;
     }
@@ -118,8 +118,6 @@ sluice_sink_mongodb_create(const sluice_options_t *options,
     sink->destroy = sluice_sink_mongodb_destroy;
 
     pthread_mutex_init(&mongodb->mutex, NULL);
-
-    sluice_log_secret_uri(options->sink);
 
     mongoc_log_set_handler(sluice_mongodb_logged, NULL);
 
@@ -138,7 +136,11 @@ sluice_sink_mongodb_create(const sluice_options_t *options,
         /* as it is once it is unescaped */
 
         name = mongoc_uri_get_password(mongodb->uri);
-        sluice_log_secret(name, strlen(name));
+
+        if (!sluice_log_secret(name, strlen(name))) {
+            sluice_error(error, SLUICE_FAILED, "no memory");
+            goto failed;
+        }
     }
 
     if (!sluice_mongodb_concern(mongodb, error)) {

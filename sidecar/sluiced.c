@@ -47,6 +47,7 @@ typedef struct {
 static void sluiced_on_signal(int signo);
 static void sluiced_signals(void);
 static int sluiced_configure(sluiced_t *sluiced, int argc, char **argv);
+static int sluiced_flush(void);
 static void sluiced_hide_userinfo(int argc, char **argv);
 static char *sluiced_quarantine_path(const sluice_options_t *options);
 static int sluiced_run(sluiced_t *sluiced);
@@ -106,12 +107,12 @@ sluiced_configure(sluiced_t *sluiced, int argc, char **argv)
                "Drains the usage records that nginx leaves in shared memory "
                "into a sink.\n\n");
         sluice_options_help(SLUICE_PROGRAM_SLUICED);
-        return 0;
+        return sluiced_flush();
     }
 
     if (options->version) {
         printf("sluiced " SLUICE_RELEASE "\n");
-        return 0;
+        return sluiced_flush();
     }
 
     if (options->nwords != 0) {
@@ -152,6 +153,21 @@ sluiced_configure(sluiced_t *sluiced, int argc, char **argv)
     free(path);
 
     return -1;
+}
+
+
+/* an exit code: what was printed may have gone nowhere */
+
+static int
+sluiced_flush(void)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        sluice_log(SLUICE_LOG_ERROR, "writing the answer failed: %s",
+                   strerror(errno));
+        return 1;
+    }
+
+    return 0;
 }
 
 
@@ -366,7 +382,6 @@ sluiced_lock_dir(sluiced_t *sluiced, sluice_error_t *error)
     int              fd, len;
     char             pid[32];
     ssize_t          n;
-    sluice_file_t    lock;
     sluice_status_t  status;
 
     fd = openat(sluiced->dir.fd, SLUICED_LOCK,
@@ -384,10 +399,7 @@ sluiced_lock_dir(sluiced_t *sluiced, sluice_error_t *error)
 
     (void) fchmod(fd, 0660);
 
-    memset(&lock, 0, sizeof(sluice_file_t));
-    lock.fd = fd;
-
-    if (!sluice_file_lock(&lock, 0, true)) {
+    if (!sluice_file_lock_fd(fd, 0, true)) {
         n = pread(fd, pid, sizeof(pid) - 1, 0);
         pid[n > 0 ? n : 0] = '\0';
         pid[strspn(pid, "0123456789")] = '\0';

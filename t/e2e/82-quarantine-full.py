@@ -1,9 +1,11 @@
 """A quarantine on a full disk: what belongs into it waits, with a line that
 says so, and nothing is lost by it: when there is room, each document that
-MongoDB refuses for good, and each damaged range, is kept there once."""
+MongoDB refuses for good, and each damaged range, is kept there once.  Killed
+before the tail moves over them sluiced keeps them again: at least once."""
 
 import json
 import os
+import signal
 import sys
 import tempfile
 
@@ -15,10 +17,14 @@ from sluicetest.database import Database            # noqa: E402
 from sluicetest.disk import Disk, Unsupported       # noqa: E402
 from sluicetest.lanes import Lanes, ids             # noqa: E402
 from sluicetest.process import wait_for             # noqa: E402
+from sluicetest.stack import BUILD                  # noqa: E402
 
 NO_SPACE = "No space left on device"
 RECORDS = 1500              # of some 1.5 KB a letter
 HEADER = 4096
+
+# the same program, with its fault points
+FAULTS = os.path.join(BUILD, "faults")
 
 
 def told(sluiced, *words):
@@ -115,11 +121,54 @@ def check_damaged(dir, disk):
                 "damage: every other record is in the file, once")
 
 
+def kept_in(path, *names):
+    """The lines of a quarantine's file, each as the text of those members."""
+    with open(path) as file:
+        lines = [json.loads(line) for line in file]
+
+    return [json.dumps([line[name] for name in names], sort_keys=True)
+            for line in lines]
+
+
+def check_killed(dir, database):
+    """Once in the quarantine, and not yet behind the tail."""
+    usage = database.client()[database.name + "_killed"].usage
+    usage.create_index("node", unique=True)
+    path = os.path.join(dir, "killed")
+    options = ("--batch-size", "100", "--quarantine", path,
+               "--database", usage.database.name)
+    env = {"SLUICE_MONGODB_URI": database.uri}
+
+    with Lanes(dir, "killed") as lanes:
+        hurt, = lanes.fill(100)
+        damage(os.path.join(lanes.files, hurt), 5)
+
+        for point in "drain.copied:1", "drain.written:1":
+            code, said = lanes.once(*options, build=FAULTS,
+                                    env={**env, "SLUICE_FAULT": point})
+            tap.is_(code, -signal.SIGKILL, "killed: at %s" % point) \
+                or tap.note(said)
+
+        code, said = lanes.once(*options, env=env)
+        tap.is_((code, lanes.names()), (0, []), "killed: then it drains") \
+            or tap.note(said)
+
+        letters = kept_in(os.path.join(path, "dead-letters.jsonl"),
+                          "document")
+        ranges = kept_in(os.path.join(path, "damaged.jsonl"), "lane",
+                         "position", "bytes")
+        tap.note("%d letters, %d ranges" % (len(letters), len(ranges)))
+        tap.is_((usage.count_documents({}), len(set(letters)),
+                 len(set(ranges))), (1, 94, 5),
+                "killed: each is kept, and what is kept again is the same")
+
+
 with tempfile.TemporaryDirectory(prefix="sluice-quarantine.") as top:
     try:
         with Disk(os.path.join(top, "letters"), 8 << 20) as disk, \
                 Database(os.path.join(top, "database")) as database:
             check_letters(top, disk, database)
+            check_killed(top, database)
 
         with Disk(os.path.join(top, "damaged"), 1 << 20) as disk:
             check_damaged(top, disk)

@@ -1,5 +1,6 @@
 """sluicectl whose answer cannot be written says so and exits with 1: who reads
-its status must not take half of an answer, or none, for all of it."""
+its status must not take half of an answer, or none, for all of it.  So does
+sluiced, of its version and its help."""
 
 import os
 import subprocess
@@ -17,32 +18,30 @@ from sluicetest.stack import BUILD                  # noqa: E402
 MANY = 64
 
 
-def ctl(*arguments, stdout):
-    run = subprocess.run([os.path.join(BUILD, "sluicectl"), *arguments],
-                         stdout=stdout, stderr=subprocess.PIPE, text=True,
-                         timeout=10)
+def answer(*command, stdout):
+    run = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE,
+                         text=True, timeout=10)
 
     return run.returncode, run.stderr
 
 
-def check(files, *words):
-    command = ("--dir", files, *words)
-    name = " ".join(words)
-    code, said = ctl(*command, stdout=subprocess.DEVNULL)
+def check(files, *words, program="sluicectl"):
+    command = (os.path.join(BUILD, program), "--dir", files, *words)
+    name = " ".join((program, *words))
+    code, said = answer(*command, stdout=subprocess.DEVNULL)
     tap.is_(code, 0, "%s: exits with 0" % name) or tap.note(said)
 
     with open("/dev/full", "w") as full:
-        code, said = ctl(*command, stdout=full)
+        code, said = answer(*command, stdout=full)
     tap.is_((code, "No space left on device" in said), (1, True),
             "%s: full: exits with 1 and says why" % name) or tap.note(said)
 
     # as a shell's ">&-": no standard output at all
 
-    run = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh",
-                          os.path.join(BUILD, "sluicectl"), *command],
-                         stderr=subprocess.PIPE, text=True, timeout=10)
-    tap.is_((run.returncode, "Bad file descriptor" in run.stderr), (1, True),
-            "%s: closed: exits with 1 and says why" % name)
+    code, said = answer("sh", "-c", 'exec "$@" >&-', "sh", *command,
+                        stdout=None)
+    tap.is_((code, "Bad file descriptor" in said), (1, True),
+            "%s: closed: exits with 1 and says why" % name) or tap.note(said)
 
 
 with tempfile.TemporaryDirectory(prefix="sluice-ctl.") as dir:
@@ -53,5 +52,8 @@ with tempfile.TemporaryDirectory(prefix="sluice-ctl.") as dir:
             for words in ("status",), ("--json", "status"), ("requests",), \
                     ("--json", "requests"), ("--help",), ("--version",):
                 check(lanes.files, *words)
+
+    for word in "--help", "--version":
+        check(dir, word, program="sluiced")
 
 tap.done()

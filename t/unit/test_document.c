@@ -17,6 +17,12 @@ typedef union {
 static const uint8_t  test_uuid[16] = "0123456789abcdef";
 
 
+#include "sidecar_ids.c"
+#include "sidecar_insert.c"
+#include "sidecar_lines.c"
+#include "sidecar_log.c"
+
+
 static bson_iter_t
 test_at(const bson_t *document, const char *path)
 {
@@ -252,7 +258,18 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_repaired),
-        cmocka_unit_test(test_random)
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_ids_empty),
+        cmocka_unit_test(test_ids_found),
+        cmocka_unit_test(test_ids_foreign),
+        cmocka_unit_test(test_insert_judged),
+        util_test(test_lines_foreign),
+        util_test(test_lines_short),
+        util_test(test_lines_locked),
+        cmocka_unit_test(test_log_many),
+        cmocka_unit_test(test_log_long),
+        cmocka_unit_test(test_log_within),
+        cmocka_unit_test(test_log_cut)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -628,6 +628,33 @@ test_locks(void **state)
 }
 
 
+/* a file that is no sluice_file_t; a duplicate shares its lock */
+
+static void
+test_lock_fd(void **state)
+{
+    int          a, b, c;
+    util_dir_t  *d = *state;
+
+    a = openat(d->dir.fd, "lock", O_RDWR|O_CREAT|O_CLOEXEC, 0600);
+    b = openat(d->dir.fd, "lock", O_RDWR|O_CLOEXEC);
+    assert_true(a != -1 && b != -1);
+
+    assert_true(sluice_file_lock_fd(a, 0, true));
+    assert_false(sluice_file_lock_fd(b, 0, true));
+    assert_false(sluice_file_lock_fd(b, 0, false));
+    assert_true(sluice_file_lock_fd(b, 1, true));
+
+    c = dup(a);
+    assert_true(sluice_file_lock_fd(c, 0, true));
+    close(a);
+    assert_false(sluice_file_lock_fd(b, 0, true));
+    close(c);
+    assert_true(sluice_file_lock_fd(b, 0, true));
+    close(b);
+}
+
+
 static void
 test_uuid(void **state)
 {
@@ -659,6 +686,7 @@ main(void)
         util_test(test_retiring),
         util_test(test_fork),
         util_test(test_locks),
+        util_test(test_lock_fd),
         cmocka_unit_test(test_uuid)
     };
 
