@@ -167,9 +167,10 @@ $(BUILD)/load: t/e2e/load.c | $(BUILD)
 	@echo "  build $@"
 	$(Q)$(CC) $(CSTD) $(CFLAGS) $< -o $@
 
-$(BUILD)/micro: bench/micro.c $(BUILD)/libsluice.a
+$(BUILD)/micro $(BUILD)/fill $(BUILD)/distance: $(BUILD)/%: bench/%.c        \
+                      $(BUILD)/libsluice.a bench/table.h
 	@echo "  build $@"
-	$(Q)$(BENCH_C) $^ -lpthread -o $@
+	$(Q)$(BENCH_C) $(filter-out %.h,$^) -lpthread -lm -o $@
 
 $(BUILD)/producer: bench/producer.c $(BUILD)/libsluice.a bench/sample.h
 	@echo "  build $@"
@@ -181,7 +182,7 @@ $(BUILD)/insert_loop: bench/insert_loop.c $(BUILD)/sidecar/document.o        \
 	$(Q)$(BENCH_C) $(MONGOC_CFLAGS) $(filter-out %.h,$^) $(MONGOC_LIBS) -o $@
 
 .PHONY: bench
-bench: ready $(addprefix $(BUILD)/,load micro producer insert_loop) ## figures, and build/bench.json; QUICK=1: in under 50 s
+bench: ready $(addprefix $(BUILD)/,load micro fill producer insert_loop) ## figures, and build/bench.json; QUICK=1: in under 50 s
 	@$(PYTHON) bench/run.py --build $(BUILD) $(if $(QUICK),--quick)
 
 

@@ -26,8 +26,11 @@ GOALS = {
     "limit.hot_ns":                   ("ns", None, True),
     "limit.1m_ns":                    ("ns", None, True),
     "limit.2threads_ns":              ("ns", None, True),
-    "limit.hot_vs_cas":               ("ratio", None, True),
-    "limit.1m_vs_cas":                ("ratio", None, True),
+    "limit.1m_alone_ns":              ("ns", None, True),
+    "limit.hot_vs_cas":               ("ratio", 2, True),
+    "limit.1m_vs_cas":                ("ratio", 2, True),
+    "limit.1m_alone_vs_cas":          ("ratio", None, True),
+    "limit.bytes_per_key":            ("bytes", 24, True),
     "lane.push_ns":                   ("ns", 150, True),
     "lane.push_allocated":            ("bytes", 0, True),
     "drain.null_per_s":               ("records/s", 500000, False),
@@ -36,8 +39,9 @@ GOALS = {
 }
 
 
-def micro(build, n):
-    out = subprocess.run([os.path.join(build, "micro"), str(n)], check=True,
+def program(build, name, n):
+    """What one of ours prints as "name value" lines."""
+    out = subprocess.run([os.path.join(build, name), str(n)], check=True,
                          capture_output=True, text=True).stdout
 
     return {name: float(value)
@@ -62,7 +66,8 @@ def main():
     args = parser.parse_args()
     quick = args.quick
 
-    figures = micro(args.build, 500000 if quick else 4000000)
+    figures = program(args.build, "micro", 500000 if quick else 4000000)
+    figures.update(program(args.build, "fill", 300000 if quick else 1500000))
     flavours, ratios = gateway.measure(args.build, 2 if quick else 15, 2)
     figures.update(ratios)
 
