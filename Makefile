@@ -167,9 +167,13 @@ $(BUILD)/load: t/e2e/load.c | $(BUILD)
 	@echo "  build $@"
 	$(Q)$(CC) $(CSTD) $(CFLAGS) $< -o $@
 
-$(BUILD)/micro: bench/micro.c $(BUILD)/libsluice.a
+# over the limit table, all alike
+
+TABLE_C     = $(addprefix $(BUILD)/,micro fill distance redis_loop ask)
+
+$(TABLE_C): $(BUILD)/%: bench/%.c $(BUILD)/libsluice.a bench/table.h
 	@echo "  build $@"
-	$(Q)$(BENCH_C) $^ -lpthread -o $@
+	$(Q)$(BENCH_C) $(filter-out %.h,$^) -lpthread -lm -o $@
 
 $(BUILD)/producer: bench/producer.c $(BUILD)/libsluice.a bench/sample.h
 	@echo "  build $@"
@@ -181,8 +185,20 @@ $(BUILD)/insert_loop: bench/insert_loop.c $(BUILD)/sidecar/document.o        \
 	$(Q)$(BENCH_C) $(MONGOC_CFLAGS) $(filter-out %.h,$^) $(MONGOC_LIBS) -o $@
 
 .PHONY: bench
-bench: ready $(addprefix $(BUILD)/,load micro producer insert_loop) ## figures, and build/bench.json; QUICK=1: in under 50 s
+bench: ready $(TABLE_C) $(addprefix $(BUILD)/,load producer insert_loop) ## figures, and build/bench.json; QUICK=1: in under 50 s
 	@$(PYTHON) bench/run.py --build $(BUILD) $(if $(QUICK),--quick)
+
+.PHONY: plot
+plot: ready $(BUILD)/micro ## docs/limits.svg: a decision's cost by the number of keys
+	@$(BUILD)/micro 4000000 growth > $(BUILD)/limits.dat
+	@gnuplot -e 'data = "$(BUILD)/limits.dat"; out = "$(BUILD)/limits.svg"'    \
+	    bench/limits.gnuplot
+	@mv $(BUILD)/limits.dat $(BUILD)/limits.svg docs/
+	@cat docs/limits.dat
+
+.PHONY: distance
+distance: ready $(BUILD)/distance ## how far the limits are from a log of every request
+	@for limit in 10 60 600; do $(BUILD)/distance 2000 $$limit; echo; done
 
 
 # tests: a flavour is the same rules with another BUILD and other CFLAGS

@@ -2,10 +2,12 @@
 /*
  * What one operation costs: a limit's decision, a record's push.
  *
- * Prints "name value" lines: nanoseconds an operation, the least of several
- * runs, as nothing makes a run faster than the code is.  The bare
- * compare-and-swap over the same memory is beside it, to compare with on any
- * machine.
+ *   micro [N]            lines of "name value"
+ *   micro [N] growth     a line for each of 1k to 10M keys
+ *
+ * N operations a run.  Nanoseconds an operation, the least of several runs, as
+ * nothing makes a run faster than the code is.  The bare compare-and-swap over
+ * the same memory is run in turn with it, to compare with on any machine.
  */
 
 #define _GNU_SOURCE
@@ -13,6 +15,7 @@
 #include "clock.h"
 #include "lane.h"
 #include "limit.h"
+#include "table.h"
 
 #include <malloc.h>
 #include <pthread.h>
@@ -22,12 +25,12 @@
 #include <unistd.h>
 
 
-#define MICRO_RUNS  5
+#define MICRO_RUNS    9
+#define MICRO_WINDOW  (31u * 86400 * 1000)
 
 
 typedef struct {
     sluice_limit_t  limit;
-    sluice_hash_t  *keys;
     uint64_t        nkeys;
     uint64_t        n;
     uint64_t        seed;
@@ -35,17 +38,13 @@ typedef struct {
 } micro_load_t;
 
 
-static sluice_dir_t    micro_dir;
-static char            micro_path[64];
-static sluice_error_t  micro_error;
-
-
-static void
-micro_fail(void)
-{
-    fprintf(stderr, "micro: %s\n", micro_error.text);
-    exit(1);
-}
+/* ns, the least of the runs */
+typedef struct {
+    double  many;
+    double  swap_many;
+    double  alone;
+    double  swap_alone;
+} micro_cost_t;
 
 
 static double
@@ -59,157 +58,199 @@ micro_ns(void)
 }
 
 
-static inline uint64_t
-micro_next(uint64_t *seed)
-{
-    *seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+/*
+ * Many at a time, as the CPU overlaps decisions that do not wait for each
+ * other; or one after the other: the next key is known when the last count
+ * was seen, so each pays for its own cache misses, as a request's does.
+ */
 
-    return *seed >> 33;
-}
-
-
-static void *
-micro_charge(void *data)
+static inline void
+micro_decide(micro_load_t *load, bool chained)
 {
     uint64_t               i, now;
-    micro_load_t          *load = data;
+    sluice_hash_t          key;
     sluice_limit_state_t   state;
 
     now = sluice_clock_ms();
 
     for (i = 0; i < load->n; i++) {
-        load->passed +=
-            sluice_limit_charge(&load->limit,
-                                load->keys[micro_next(&load->seed)
-                                           % load->nkeys],
-                                now, SLUICE_LIMIT_UNITS_MAX, 1, &state)
-            == SLUICE_LIMIT_PASSED;
-    }
+        key = table_key(table_random(&load->seed, load->nkeys));
 
-    return NULL;
+        load->passed += sluice_limit_charge(&load->limit, key, now,
+                                            SLUICE_LIMIT_UNITS_MAX, 1, &state)
+                        == SLUICE_LIMIT_PASSED;
+
+        if (chained) {
+            load->seed += state.current;
+        }
+    }
 }
 
 
-/* the least that any exact decision could cost over this memory */
+/*
+ * The least that any exact decision could cost over this memory.  It writes
+ * what it has read, so the table remains one.
+ */
 
-static void *
-micro_swap(void *data)
+static inline void
+micro_swap(micro_load_t *load, bool chained)
 {
-    uint64_t        i;
-    micro_load_t   *load = data;
+    uint64_t        i, bucket;
+    sluice_hash_t   key;
     sluice_u128_t  *slot, v;
 
     for (i = 0; i < load->n; i++) {
-        slot = load->limit.buckets[load->keys[micro_next(&load->seed)
-                                              % load->nkeys].lo
-                                   % load->limit.nbuckets].slot;
+        key = table_key(table_random(&load->seed, load->nkeys));
+        bucket = ((key.lo & 0xffffffff) * load->limit.nbuckets) >> 32;
+        slot = &load->limit.buckets[bucket].slot[key.hi
+                                                 % SLUICE_LIMIT_BUCKET];
         v = sluice_load16(slot);
-        load->passed += sluice_cas16(slot, &v, v + 1);
+        (void) sluice_cas16(slot, &v, v);
+
+        if (chained) {
+            load->seed += (uint32_t) v & 0xffffff;
+        }
     }
+}
+
+
+static void
+micro_many(micro_load_t *load)
+{
+    micro_decide(load, false);
+}
+
+
+static void
+micro_alone(micro_load_t *load)
+{
+    micro_decide(load, true);
+}
+
+
+static void
+micro_swap_many(micro_load_t *load)
+{
+    micro_swap(load, false);
+}
+
+
+static void
+micro_swap_alone(micro_load_t *load)
+{
+    micro_swap(load, true);
+}
+
+
+static void *
+micro_thread(void *load)
+{
+    micro_many(load);
 
     return NULL;
 }
 
+
+/* two thirds full, all keys in it */
 
 static void
 micro_open(micro_load_t *load, uint64_t nkeys)
 {
-    uint64_t             i;
-    sluice_limit_t       former;
-    sluice_limit_conf_t  conf;
+    uint64_t              i;
+    sluice_limit_state_t  state;
 
     memset(load, 0, sizeof(micro_load_t));
 
-    /* two thirds full */
+    table_open(&load->limit, nkeys * sizeof(sluice_u128_t) * 3 / 2,
+               MICRO_WINDOW);
 
-    conf.size = nkeys * sizeof(sluice_u128_t) * 3 / 2;
-    conf.window = 31u * 86400 * 1000;
-    conf.scale = 1;
-
-    if (conf.size < 65536) {
-        conf.size = 65536;
-    }
-
-    if (sluice_limit_open(&micro_dir, "micro", &conf, &load->limit, &former,
-                          &micro_error)
-        != SLUICE_OK)
-    {
-        micro_fail();
-    }
-
-    load->keys = malloc(nkeys * sizeof(sluice_hash_t));
     load->nkeys = nkeys;
     load->seed = 1;
 
-    if (load->keys == NULL) {
-        exit(1);
-    }
-
     for (i = 0; i < nkeys; i++) {
-        load->keys[i] = sluice_limit_hash(&load->limit, &i, sizeof(i));
+        (void) sluice_limit_charge(&load->limit, table_key(i),
+                                   sluice_clock_ms(), 1, 1, &state);
     }
 }
 
 
 static void
-micro_close(micro_load_t *load)
+micro_time(micro_load_t *load, void (*run)(micro_load_t *load), double *best)
 {
-    (void) sluice_file_retire(&micro_dir, &load->limit.file);
-    sluice_limit_close(&micro_dir, &load->limit);
-    free(load->keys);
-}
+    double  ns;
 
+    ns = micro_ns();
+    run(load);
+    ns = (micro_ns() - ns) / (double) load->n;
 
-static double
-micro_time(micro_load_t *load, void *(*run)(void *), uint64_t n)
-{
-    int     i;
-    double  start, ns, best;
-
-    best = 1e18;
-    load->n = n;
-
-    for (i = 0; i < MICRO_RUNS; i++) {
-        start = micro_ns();
-        run(load);
-        ns = (micro_ns() - start) / (double) n;
-        best = (ns < best) ? ns : best;
+    if (*best == 0 || ns < *best) {
+        *best = ns;
     }
-
-    return best;
 }
 
 
 static void
-micro_limits(const char *name, uint64_t nkeys, uint64_t n)
+micro_limits(uint64_t nkeys, uint64_t n, micro_cost_t *cost)
 {
-    double        charge, swap;
+    int           i;
+    uint64_t      most;
     micro_load_t  load;
 
+    memset(cost, 0, sizeof(micro_cost_t));
     micro_open(&load, nkeys);
 
-    /* all keys are in before the clock starts */
+    /* a key has at most UNITS_MAX, and a refusal swaps nothing */
 
-    for (load.n = 0; load.n < nkeys; load.n++) {
-        sluice_limit_state_t  state;
+    most = nkeys * (SLUICE_LIMIT_UNITS_MAX / 4 / MICRO_RUNS);
+    load.n = (n < most) ? n : most;
 
-        (void) sluice_limit_charge(&load.limit, load.keys[load.n],
-                                   sluice_clock_ms(), 1u << 20, 1, &state);
+    for (i = 0; i < MICRO_RUNS; i++) {
+        micro_time(&load, micro_many, &cost->many);
+        micro_time(&load, micro_swap_many, &cost->swap_many);
+        micro_time(&load, micro_alone, &cost->alone);
+        micro_time(&load, micro_swap_alone, &cost->swap_alone);
     }
 
-    charge = micro_time(&load, micro_charge, n);
-
-    if (load.passed == 0) {
-        fprintf(stderr, "micro: nothing passed\n");
+    if (load.passed != 2 * load.n * MICRO_RUNS) {
+        fprintf(stderr, "micro: not all passed\n");
         exit(1);
     }
 
-    swap = micro_time(&load, micro_swap, n);
+    table_close(&load.limit);
+}
 
-    printf("limit.%s_ns %.2f\n", name, charge);
-    printf("limit.%s_vs_cas %.2f\n", name, charge / swap);
 
-    micro_close(&load);
+static void
+micro_growth(uint64_t n)
+{
+    uint64_t      nkeys;
+    micro_cost_t  cost;
+
+    printf("# keys; ns: a decision, a bare load and compare-and-swap; "
+           "the two one after the other\n");
+
+    for (nkeys = 1000; nkeys <= 10000000; nkeys *= 10) {
+        micro_limits(nkeys, n, &cost);
+        printf("%-9llu %6.1f %6.1f %6.1f %6.1f\n",
+               (unsigned long long) nkeys, cost.many, cost.swap_many,
+               cost.alone, cost.swap_alone);
+        fflush(stdout);
+    }
+}
+
+
+static void
+micro_figures(const char *name, uint64_t nkeys, uint64_t n)
+{
+    micro_cost_t  cost;
+
+    micro_limits(nkeys, n, &cost);
+
+    printf("limit.%s_ns %.2f\n", name, cost.many);
+    printf("limit.%s_vs_cas %.2f\n", name, cost.many / cost.swap_many);
+    printf("limit.%s_alone_ns %.2f\n", name, cost.alone);
+    printf("limit.%s_alone_vs_cas %.2f\n", name,
+           cost.alone / cost.swap_alone);
 }
 
 
@@ -222,20 +263,21 @@ micro_limits_two(uint64_t n)
     micro_load_t  load, other;
 
     micro_open(&load, 1000);
+    load.n = n;
     best = 1e18;
 
     for (i = 0; i < MICRO_RUNS; i++) {
-        load.n = n;
         other = load;
+        other.limit.own = &other.limit.columns[1];
         other.seed = 2;
 
         start = micro_ns();
 
-        if (pthread_create(&thread, NULL, micro_charge, &other) != 0) {
+        if (pthread_create(&thread, NULL, micro_thread, &other) != 0) {
             exit(1);
         }
 
-        micro_charge(&load);
+        micro_many(&load);
         pthread_join(thread, NULL);
 
         ns = (micro_ns() - start) / (double) n;
@@ -244,7 +286,7 @@ micro_limits_two(uint64_t n)
 
     printf("limit.2threads_ns %.2f\n", best);
 
-    micro_close(&load);
+    table_close(&load.limit);
 }
 
 
@@ -252,18 +294,24 @@ static void
 micro_lane(uint64_t n)
 {
     int                  i;
+    char                 path[64];
     double               start, ns, best;
     uint64_t             j;
+    sluice_dir_t         dir;
     sluice_lane_t        lane;
+    sluice_error_t       error;
     sluice_entry_t      *entry;
     struct mallinfo2     before, after;
     sluice_lane_conf_t   conf = { 8 * 1024 * 1024, 512, 0, "bench" };
     sluice_record_try_t  t = { 1, 5, 9, 200, 0, 1200, 600 };
 
-    if (sluice_lane_create(&micro_dir, &conf, &lane, &micro_error)
-        != SLUICE_OK)
+    snprintf(path, sizeof(path), "/dev/shm/sluice-micro.%d", (int) getpid());
+
+    if (sluice_dir_open(&dir, path, geteuid(), getegid(), true, &error)
+        != SLUICE_OK
+        || sluice_lane_create(&dir, &conf, &lane, &error) != SLUICE_OK)
     {
-        micro_fail();
+        table_fail(&error);
     }
 
     best = 1e18;
@@ -309,7 +357,9 @@ micro_lane(uint64_t n)
     printf("lane.push_ns %.2f\n", best);
     printf("lane.push_allocated %zu\n", after.uordblks - before.uordblks);
 
-    sluice_lane_close(&micro_dir, &lane);
+    sluice_lane_close(&dir, &lane);
+    sluice_dir_close(&dir);
+    rmdir(path);
 }
 
 
@@ -320,24 +370,16 @@ main(int argc, char **argv)
 
     n = (argc > 1) ? strtoull(argv[1], NULL, 10) : 4000000;
 
-    snprintf(micro_path, sizeof(micro_path), "/dev/shm/sluice-micro.%d",
-             (int) getpid());
-
-    if (sluice_dir_open(&micro_dir, micro_path, geteuid(), getegid(), true,
-                        &micro_error)
-        != SLUICE_OK)
-    {
-        micro_fail();
+    if (argc > 2) {
+        micro_growth(n);
+        return 0;
     }
 
-    micro_limits("hot", 1, n);
-    micro_limits("1k", 1000, n);
-    micro_limits("1m", 1000000, n);
+    micro_figures("hot", 1, n);
+    micro_figures("1k", 1000, n);
+    micro_figures("1m", 1000000, n);
     micro_limits_two(n);
     micro_lane(n / 4);
-
-    sluice_dir_close(&micro_dir);
-    rmdir(micro_path);
 
     return 0;
 }

@@ -14,6 +14,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(ROOT, "t", "lib"), os.path.join(ROOT, "bench")]
 
 import gateway                                      # noqa: E402
+import limit_req                                    # noqa: E402
+import redis_limit                                  # noqa: E402
 import sidecar                                      # noqa: E402
 
 # name: (unit, goal, whether less is better)
@@ -26,8 +28,13 @@ GOALS = {
     "limit.hot_ns":                   ("ns", None, True),
     "limit.1m_ns":                    ("ns", None, True),
     "limit.2threads_ns":              ("ns", None, True),
-    "limit.hot_vs_cas":               ("ratio", None, True),
-    "limit.1m_vs_cas":                ("ratio", None, True),
+    "limit.1m_alone_ns":              ("ns", None, True),
+    "limit.hot_vs_cas":               ("ratio", 2, True),
+    "limit.1m_vs_cas":                ("ratio", 2, True),
+    "limit.1m_alone_vs_cas":          ("ratio", None, True),
+    "limit.bytes_per_key":            ("bytes", 24, True),
+    "limit.vs_limit_req_1m":          ("ratio", 5, False),
+    "limit.vs_redis":                 ("ratio", 50, False),
     "lane.push_ns":                   ("ns", 150, True),
     "lane.push_allocated":            ("bytes", 0, True),
     "drain.null_per_s":               ("records/s", 500000, False),
@@ -36,12 +43,52 @@ GOALS = {
 }
 
 
-def micro(build, n):
-    out = subprocess.run([os.path.join(build, "micro"), str(n)], check=True,
+def program(build, name, n):
+    """What one of ours prints as "name value" lines."""
+    out = subprocess.run([os.path.join(build, name), str(n)], check=True,
                          capture_output=True, text=True).stdout
 
     return {name: float(value)
             for name, value in (line.split() for line in out.splitlines())}
+
+
+def limit_req_table(build, quick):
+    """What limit_req costs for each unit that ours does, in time."""
+    keys = 1000000
+    times = limit_req.times(build, keys, 5 if quick else 41, 20000)
+
+    # callgrind is slow, and a smaller tree is only some nodes less deep
+    counts = limit_req.instructions(build, keys // 50 if quick else keys,
+                                    500 if quick else 2000)
+
+    print("%-24s %12s %12s" % ("a limit, 1,000,000 keys", "ns",
+                               "instructions"))
+    for location, title in (("none", "(a request without)"),
+                            ("theirs", "limit_req"), ("ours", "sluice_limit")):
+        print("%-24s %12.0f %12.0f"
+              % (title, times[location], counts[location]))
+    print()
+
+    return times["theirs"] / times["ours"]
+
+
+def redis_table(build, quick):
+    """What Redis costs for each unit that ours does, or None without one."""
+    row = redis_limit.measure(build, 20000 if quick else 1000000,
+                              6400 if quick else 20000)
+    if row is None:
+        return None
+
+    print("%-24s %12s %12s" % ("a sliding window", "ns", "ours: 1 to"))
+    for figure, title in (("ours_ns", "ours"),
+                          ("redis_ns", "Redis, one at a time"),
+                          ("redis_cpu_ns", "  its CPU and client's"),
+                          ("redis_pipelined_ns", "Redis, 64 at a time")):
+        print("%-24s %12.0f %12.0f"
+              % (title, row[figure], row[figure] / row["ours_ns"]))
+    print()
+
+    return row["redis_ns"] / row["ours_ns"]
 
 
 def rows(figures):
@@ -62,8 +109,10 @@ def main():
     args = parser.parse_args()
     quick = args.quick
 
-    figures = micro(args.build, 500000 if quick else 4000000)
-    flavours, ratios = gateway.measure(args.build, 2 if quick else 15, 2)
+    figures = program(args.build, "micro", 300000 if quick else 4000000)
+    figures.update(program(args.build, "fill", 300000 if quick else 1500000))
+    flavours, ratios = gateway.measure(args.build, 2 if quick else 15,
+                                       1 if quick else 2)
     figures.update(ratios)
 
     counts = gateway.instructions(args.build, 300 if quick else 2000)
@@ -72,6 +121,12 @@ def main():
     figures.update(sidecar.measure(args.build, 300000 if quick else 2000000,
                                    20000 if quick else 200000,
                                    1 if quick else 5))
+
+    figures["limit.vs_limit_req_1m"] = limit_req_table(args.build, quick)
+    ratio = redis_table(args.build, quick)
+
+    if ratio is not None:
+        figures["limit.vs_redis"] = ratio
 
     print("%-10s %9s %9s %9s %9s %9s %9s" % (
         "gateway", "req/s", "cpu us", "+sluiced", "p50 us", "p99 us", "MB"))
