@@ -94,7 +94,7 @@ def show_records(records):
                       record.get("zone", "-"),
                       ",".join(str(t.get("status", "-")) for t in tries)
                       or "-",
-                      "%.1f" % (record["request_time_us"] / 1000),
+                      "%d" % (record["request_time_us"] // 1000),
                       record["request_id"]))
 
 
