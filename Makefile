@@ -229,10 +229,12 @@ $(BUILD)/unit/%: t/unit/%.c t/unit/util.c t/unit/util.h $(BUILD)/libsluice.a
 
 $(BUILD)/unit/test_document: t/unit/test_document.c t/unit/util.c             \
                     t/unit/util.h $(BUILD)/sidecar/document.o                \
-                    $(BUILD)/sidecar/utf8.o $(BUILD)/libsluice.a
+                    $(BUILD)/sidecar/utf8.o $(BUILD)/libsluice.a              \
+                    $(wildcard sidecar/*.[ch] t/unit/sidecar_*.c)
 	@mkdir -p $(@D)
 	@echo "  build $@"
-	$(Q)$(TEST_C) -Isidecar $(MONGOC_CFLAGS) $(filter-out %.h,$^) $(BSON_LIBS)     \
+	$(Q)$(TEST_C) -Isidecar $(MONGOC_CFLAGS)                                  \
+	    $(filter-out %.h sidecar/% t/unit/sidecar_%,$^) $(BSON_LIBS)          \
 	    -lcmocka -o $@
 
 .PHONY: unit

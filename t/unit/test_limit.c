@@ -353,7 +353,7 @@ test_settle(void **state)
     assert_int_equal(sluice_limit_used(TEST_WINDOW, &t), 0);
     assert_int_equal(sluice_limit_reset(TEST_WINDOW, &t), 0);
 
-    /* none are a look: it is refused by what others have, and inserts nothing */
+    /* none are a look: refused by what others have, and inserting nothing */
 
     refuses(1, 6500, 300, 0);
     passes(1, 6500, 325, 0);
