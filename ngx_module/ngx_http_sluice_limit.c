@@ -88,7 +88,12 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     first = ctx->ncharges;
 
     rc = ngx_http_sluice_limit_collect(r, slcf, ctx);
+
     if (rc != NGX_OK) {
+
+        /* those before it were not looked at, and nothing is to be told */
+
+        ctx->ncharges = first;
         return rc;
     }
 
