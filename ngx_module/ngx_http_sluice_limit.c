@@ -390,6 +390,12 @@ ngx_http_sluice_limit_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 {
     ngx_http_sluice_loc_conf_t  *slcf;
 
+    /* by both tables of a zone that changes: once is enough */
+
+    if (ctx->dry_refused_by == c->limit) {
+        return;
+    }
+
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
 
     ctx->dry_refused_by = c->limit;
