@@ -495,7 +495,11 @@ ngx_http_sluice_limit_actual(ngx_http_request_t *r,
         status = r->err_status ? r->err_status : r->headers_out.status;
         *actual = 0;
 
-        return status >= NGX_HTTP_BAD_REQUEST ? NGX_OK : NGX_DECLINED;
+        /* who went away before the answer may have caused all of it */
+
+        return (status >= NGX_HTTP_BAD_REQUEST
+                && status != NGX_HTTP_CLIENT_CLOSED_REQUEST)
+               ? NGX_OK : NGX_DECLINED;
     }
 
     n = ngx_atoof(text.data, text.len);
