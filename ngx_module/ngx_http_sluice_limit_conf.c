@@ -467,6 +467,7 @@ ngx_int_t
 ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
     ngx_str_t *location)
 {
+    uint64_t                  units;
     ngx_uint_t                i;
     ngx_http_sluice_zone_t   *zone;
     ngx_http_sluice_limit_t  *limit;
@@ -506,6 +507,23 @@ ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
                           "through: zone \"%V\" counts in units of %uD",
                           limit[i].max, location, &zone->named.name,
                           zone->conf.scale);
+            return NGX_ERROR;
+        }
+
+        /* a weight is rounded up to whole units, a limit down */
+
+        units = limit[i].weight / zone->conf.scale
+                + (limit[i].weight % zone->conf.scale != 0);
+
+        if (limit[i].max_value == NULL && limit[i].weight_value == NULL
+            && units > limit[i].max / zone->conf.scale)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "limit %uL in location \"%V\" lets nothing "
+                          "through: a request weighs %uL units of zone "
+                          "\"%V\", %uD each",
+                          limit[i].max, location, units,
+                          &zone->named.name, zone->conf.scale);
             return NGX_ERROR;
         }
     }
