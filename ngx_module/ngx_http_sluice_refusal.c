@@ -108,6 +108,12 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
         status = refusal->status;
     }
 
+    /* no answer is no place for a body: 444 ends the connection */
+
+    if (status == NGX_HTTP_CLOSE) {
+        return status;
+    }
+
     if (ngx_http_sluice_retry_after(r, retry) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
