@@ -14,6 +14,9 @@
 
 #define NGX_HTTP_SLUICE_QUOTAS_MAX  16
 
+/* the largest integer of a structured field, RFC 9651: 15 digits */
+#define NGX_HTTP_SLUICE_FIELD_MAX   999999999999999
+
 
 /* a zone, as the client is to see it */
 typedef struct {
@@ -234,7 +237,8 @@ ngx_http_sluice_ratelimit(ngx_http_request_t *r,
         q = &quotas[i];
 
         p = ngx_sprintf(p, "%s\"%V\";q=%uL;w=%uD%s", i ? ", " : "",
-                        &q->zone->named.name, q->limit,
+                        &q->zone->named.name,
+                        ngx_min(q->limit, NGX_HTTP_SLUICE_FIELD_MAX),
                         (q->zone->conf.window + 999) / 1000,
                         ngx_http_sluice_quota_units[q->zone->unit]);
     }
@@ -251,7 +255,8 @@ ngx_http_sluice_ratelimit(ngx_http_request_t *r,
         q = &quotas[i];
 
         p = ngx_sprintf(p, "%s\"%V\";r=%uL;t=%uL", i ? ", " : "",
-                        &q->zone->named.name, q->remaining,
+                        &q->zone->named.name,
+                        ngx_min(q->remaining, NGX_HTTP_SLUICE_FIELD_MAX),
                         (q->reset + 999) / 1000);
     }
 
