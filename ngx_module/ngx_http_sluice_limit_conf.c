@@ -492,6 +492,16 @@ ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
             return NGX_ERROR;
         }
 
+        if (limit[i].max / SLUICE_LIMIT_SCALE_MAX > SLUICE_LIMIT_UNITS_MAX) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "limit %uL in location \"%V\" is more than any "
+                          "zone can count: %uL is the most",
+                          limit[i].max, location,
+                          (uint64_t) SLUICE_LIMIT_UNITS_MAX
+                          * SLUICE_LIMIT_SCALE_MAX);
+            return NGX_ERROR;
+        }
+
         if (limit[i].max / zone->conf.scale > SLUICE_LIMIT_UNITS_MAX) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "limit %uL in location \"%V\" is more than zone "
