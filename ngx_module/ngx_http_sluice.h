@@ -338,8 +338,13 @@ void ngx_http_sluice_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_named_t *zone);
 void ngx_http_sluice_limit_settle(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx);
+
+/* limit_headers */
 void ngx_http_sluice_limit_headers_init(
     ngx_http_sluice_main_conf_t *smcf);
+ngx_int_t ngx_http_sluice_set_header(ngx_http_request_t *r, ngx_str_t *name,
+    u_char *value, u_char *last);
+void ngx_http_sluice_clear_header(ngx_http_request_t *r, ngx_str_t *name);
 
 /* conn */
 char *ngx_http_sluice_limit_conn_zone(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -371,6 +376,7 @@ ngx_http_sluice_ctx_t *ngx_http_sluice_create_ctx(ngx_http_request_t *r);
 ngx_int_t ngx_http_sluice_refuse(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, sluice_outcome_t outcome,
     ngx_uint_t status, uint64_t retry);
+void ngx_http_sluice_refuse_undo(ngx_http_request_t *r);
 
 /* usage */
 char *ngx_http_sluice_usage(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -177,6 +177,9 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     if (ctx->outcome == SLUICE_OUTCOME_OPEN) {
         ngx_http_sluice_count(ADMITTED);
         ctx->outcome = SLUICE_OUTCOME_ADMITTED;
+
+    } else if (ctx->outcome != SLUICE_OUTCOME_ADMITTED) {
+        ngx_http_sluice_refuse_undo(r);
     }
 
     return NGX_DECLINED;

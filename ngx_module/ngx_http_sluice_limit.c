@@ -74,7 +74,12 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     first = ctx->ncharges;
 
     rc = ngx_http_sluice_limit_collect(r, slcf, ctx);
+
     if (rc != NGX_OK) {
+
+        /* those before it were not looked at, and nothing is to be told */
+
+        ctx->ncharges = first;
         return rc;
     }
 
@@ -387,6 +392,12 @@ ngx_http_sluice_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 {
     ngx_http_sluice_loc_conf_t  *slcf;
 
+    /* by both tables of a zone that changes: once is enough */
+
+    if (ctx->dry_refused_by == c->limit) {
+        return;
+    }
+
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
 
     ctx->dry_refused_by = zone;
@@ -485,7 +496,11 @@ ngx_http_sluice_limit_actual(ngx_http_request_t *r,
         status = r->err_status ? r->err_status : r->headers_out.status;
         *actual = 0;
 
-        return status >= NGX_HTTP_BAD_REQUEST ? NGX_OK : NGX_DECLINED;
+        /* who went away before the answer may have caused all of it */
+
+        return (status >= NGX_HTTP_BAD_REQUEST
+                && status != NGX_HTTP_CLIENT_CLOSED_REQUEST)
+               ? NGX_OK : NGX_DECLINED;
     }
 
     n = ngx_atoof(text.data, text.len);

@@ -511,6 +511,7 @@ ngx_int_t
 ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
     ngx_str_t *location)
 {
+    uint64_t                  units;
     ngx_uint_t                i;
     ngx_http_sluice_zone_t   *zone;
     ngx_http_sluice_limit_t  *limit;
@@ -531,6 +532,16 @@ ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
             return NGX_ERROR;
         }
 
+        if (limit[i].max / SLUICE_LIMIT_SCALE_MAX > SLUICE_LIMIT_UNITS_MAX) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "limit %uL in location \"%V\" is more than any "
+                          "zone can count: %uL is the most",
+                          limit[i].max, location,
+                          (uint64_t) SLUICE_LIMIT_UNITS_MAX
+                          * SLUICE_LIMIT_SCALE_MAX);
+            return NGX_ERROR;
+        }
+
         if (limit[i].max / zone->conf.scale > SLUICE_LIMIT_UNITS_MAX) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "limit %uL in location \"%V\" is more than zone "
@@ -546,6 +557,23 @@ ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
                           "through: zone \"%V\" counts in units of %uD",
                           limit[i].max, location, &zone->named.name,
                           zone->conf.scale);
+            return NGX_ERROR;
+        }
+
+        /* a weight is rounded up to whole units, a limit down */
+
+        units = limit[i].weight / zone->conf.scale
+                + (limit[i].weight % zone->conf.scale != 0);
+
+        if (limit[i].max_value == NULL && limit[i].weight_value == NULL
+            && units > limit[i].max / zone->conf.scale)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "limit %uL in location \"%V\" lets nothing "
+                          "through: a request weighs %uL units of zone "
+                          "\"%V\", %uD each",
+                          limit[i].max, location, units,
+                          &zone->named.name, zone->conf.scale);
             return NGX_ERROR;
         }
     }

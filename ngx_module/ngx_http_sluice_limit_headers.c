@@ -14,6 +14,9 @@
 
 #define NGX_HTTP_SLUICE_QUOTAS_MAX  16
 
+/* the largest integer of a structured field, RFC 9651: 15 digits */
+#define NGX_HTTP_SLUICE_FIELD_MAX   999999999999999
+
 
 /* a zone, as the client is to see it */
 typedef struct {
@@ -34,8 +37,6 @@ static ngx_int_t ngx_http_sluice_ratelimit(ngx_http_request_t *r,
 static ngx_int_t ngx_http_sluice_dialect(ngx_http_request_t *r,
     ngx_uint_t format, ngx_http_sluice_quota_t *quota);
 static u_char *ngx_http_sluice_duration(u_char *p, uint64_t ms);
-static ngx_int_t ngx_http_sluice_set_header(ngx_http_request_t *r,
-    ngx_str_t *name, u_char *value, u_char *last);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -234,7 +235,8 @@ ngx_http_sluice_ratelimit(ngx_http_request_t *r,
         q = &quotas[i];
 
         p = ngx_sprintf(p, "%s\"%V\";q=%uL;w=%uD%s", i ? ", " : "",
-                        &q->zone->named.name, q->limit,
+                        &q->zone->named.name,
+                        ngx_min(q->limit, NGX_HTTP_SLUICE_FIELD_MAX),
                         (q->zone->conf.window + 999) / 1000,
                         ngx_http_sluice_quota_units[q->zone->unit]);
     }
@@ -251,7 +253,8 @@ ngx_http_sluice_ratelimit(ngx_http_request_t *r,
         q = &quotas[i];
 
         p = ngx_sprintf(p, "%s\"%V\";r=%uL;t=%uL", i ? ", " : "",
-                        &q->zone->named.name, q->remaining,
+                        &q->zone->named.name,
+                        ngx_min(q->remaining, NGX_HTTP_SLUICE_FIELD_MAX),
                         (q->reset + 999) / 1000);
     }
 
@@ -345,9 +348,35 @@ ngx_http_sluice_duration(u_char *p, uint64_t ms)
 }
 
 
-static ngx_int_t
+/* in place of any header of that name; value is kept, not copied */
+
+ngx_int_t
 ngx_http_sluice_set_header(ngx_http_request_t *r, ngx_str_t *name,
     u_char *value, u_char *last)
+{
+    ngx_table_elt_t  *h;
+
+    ngx_http_sluice_clear_header(r, name);
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->key = *name;
+    h->value.data = value;
+    h->value.len = last - value;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_sluice_clear_header(ngx_http_request_t *r, ngx_str_t *name)
 {
     ngx_uint_t        i;
     ngx_list_part_t  *part;
@@ -365,19 +394,4 @@ ngx_http_sluice_set_header(ngx_http_request_t *r, ngx_str_t *name,
             }
         }
     }
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    h->key = *name;
-    h->value.data = value;
-    h->value.len = last - value;
-
-    return NGX_OK;
 }

@@ -19,6 +19,9 @@ static ngx_int_t ngx_http_sluice_retry_after(ngx_http_request_t *r,
     uint64_t retry);
 
 
+static ngx_str_t  ngx_http_sluice_retry_name = ngx_string("Retry-After");
+
+
 #define ngx_http_sluice_body(status, title, detail, otype, ocode, atype)      \
     { ngx_string("{\"type\":\"about:blank\",\"title\":\"" title               \
                  "\",\"status\":" status ",\"detail\":\"" detail "\"}" CRLF), \
@@ -108,6 +111,12 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
         status = refusal->status;
     }
 
+    /* no answer is no place for a body: 444 ends the connection */
+
+    if (status == NGX_HTTP_CLOSE) {
+        return status;
+    }
+
     if (ngx_http_sluice_retry_after(r, retry) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -188,8 +197,9 @@ ngx_http_sluice_restate(ngx_http_request_t *r, ngx_str_t *body,
 static ngx_int_t
 ngx_http_sluice_retry_after(ngx_http_request_t *r, uint64_t retry)
 {
-    u_char           *p;
-    ngx_table_elt_t  *h;
+    u_char  *p, *last;
+
+    ngx_http_sluice_clear_header(r, &ngx_http_sluice_retry_name);
 
     if (retry == UINT64_MAX) {
         return NGX_OK;
@@ -200,19 +210,18 @@ ngx_http_sluice_retry_after(ngx_http_request_t *r, uint64_t retry)
         return NGX_ERROR;
     }
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
+    last = ngx_sprintf(p, "%uL", retry ? (retry + 999) / 1000 : 1);
+
+    return ngx_http_sluice_set_header(r, &ngx_http_sluice_retry_name, p, last);
+}
+
+
+/* another location lets through what was refused: there is nothing to retry */
+
+void
+ngx_http_sluice_refuse_undo(ngx_http_request_t *r)
+{
+    if (r->err_status < NGX_HTTP_BAD_REQUEST) {
+        ngx_http_sluice_clear_header(r, &ngx_http_sluice_retry_name);
     }
-
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    ngx_str_set(&h->key, "Retry-After");
-    h->value.data = p;
-    h->value.len = ngx_sprintf(p, "%uL", retry ? (retry + 999) / 1000 : 1)
-                   - p;
-
-    return NGX_OK;
 }

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 26;
+plan tests => 42;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -119,3 +119,67 @@ qr/\[emerg\] .*invalid parameter "rate=1m" in /
     sluice_limit_zone ${sluice_key_id} zone=k:64k window=1m;
 --- error_log eval
 qr/\[emerg\] .*zone "k" never matches/
+
+
+
+=== TEST 14: an unknown unit
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:64k window=1m unit=request;
+--- error_log eval
+qr/\[emerg\] .*invalid "unit=request": it must be "requests", "tokens" or "bytes" in /
+
+
+
+=== TEST 15: an empty unit
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:64k window=1m unit=;
+--- error_log eval
+qr/\[emerg\] .*invalid "unit=": it must be "requests", "tokens" or "bytes" in /
+
+
+
+=== TEST 16: a scale of 0
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:64k window=1m scale=0;
+--- error_log eval
+qr/\[emerg\] .*invalid "scale=0": it must be 1 to 1000000000 in /
+
+
+
+=== TEST 17: a scale that is too large
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:64k window=1m scale=1000000001;
+--- error_log eval
+qr/\[emerg\] .*invalid "scale=1000000001": it must be 1 to 1000000000 in /
+
+
+
+=== TEST 18: a scale that is not a number
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:64k window=1m scale=1k;
+--- error_log eval
+qr/\[emerg\] .*invalid "scale=1k": it must be 1 to 1000000000 in /
+
+
+
+=== TEST 19: a negative scale
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:64k window=1m scale=-1;
+--- error_log eval
+qr/\[emerg\] .*invalid "scale=-1": it must be 1 to 1000000000 in /
+
+
+
+=== TEST 20: a variable
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:64k window=1m scale=$arg_n;
+--- error_log eval
+qr/\[emerg\] .*invalid "scale=\$arg_n": it must be 1 to 1000000000 in /
+
+
+
+=== TEST 21: a limit's parameter
+--- http_config
+    sluice_limit_zone $remote_addr zone=rpm:64k window=1m limit=1;
+--- error_log eval
+qr/\[emerg\] .*invalid parameter "limit=1" in /

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 22;
+plan tests => 60;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -114,3 +114,170 @@ qr/\[emerg\] .*"sluice_limit" directive has too many limits on one location in /
     sluice_limit off;
 --- error_log eval
 qr/\[emerg\] .*"sluice_limit" directive is set already/
+
+
+
+=== TEST 12: a weight of 0, which a variable may have
+--- config
+    sluice_limit zone=rpm limit=1 weight=0;
+--- error_log eval
+qr/\[emerg\] .*invalid "weight=0": it must be a number from 1, or a variable in /
+
+
+
+=== TEST 13: a weight that is not a number
+--- config
+    sluice_limit zone=rpm limit=1 weight=1k;
+--- error_log eval
+qr/\[emerg\] .*invalid "weight=1k": it must be a number from 1, or a variable in /
+
+
+
+=== TEST 14: an empty weight
+--- config
+    sluice_limit zone=rpm limit=1 weight=;
+--- error_log eval
+qr/\[emerg\] .*invalid "weight=": it must be a number from 1, or a variable in /
+
+
+
+=== TEST 15: a weight above the limit
+--- config
+    sluice_limit zone=rpm limit=4 weight=5;
+--- error_log eval
+qr/\[emerg\] .*limit "rpm" lets nothing through: a request weighs more than it allows in /
+
+
+
+=== TEST 16: a weight above the limit, in whole units of the scale
+--- http_config
+    sluice_limit_zone $remote_addr zone=tens:64k window=1h scale=10;
+--- config
+    location = /t {
+        sluice_limit zone=tens limit=19 weight=11;
+    }
+--- error_log eval
+qr/\[emerg\] .*limit 19 in location "\/t" lets nothing through: a request weighs 2 units of zone "tens", 10 each$/
+
+
+
+=== TEST 17: a limit below the scale
+--- http_config
+    sluice_limit_zone $remote_addr zone=tens:64k window=1h scale=10;
+--- config
+    location = /t {
+        sluice_limit zone=tens limit=9;
+    }
+--- error_log eval
+qr/\[emerg\] .*limit 9 in location "\/t" lets nothing through: zone "tens" counts in units of 10$/
+
+
+
+=== TEST 18: more than a scale counts, and the scale that would do
+--- http_config
+    sluice_limit_zone $remote_addr zone=tens:64k window=1h scale=10;
+--- config
+    location = /t {
+        sluice_limit zone=tens limit=83886090;
+    }
+--- error_log eval
+qr/\[emerg\] .*limit 83886090 in location "\/t" is more than zone "tens" can count: it needs scale=11$/
+
+
+
+=== TEST 19: more than any scale counts
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=9223372036854775807;
+    }
+--- error_log eval
+qr/\[emerg\] .*limit 9223372036854775807 in location "\/t" is more than any zone can count: 8388608000000000 is the most$/
+
+
+
+=== TEST 20: no number at all
+--- config
+    sluice_limit zone=rpm limit=9223372036854775808;
+--- error_log eval
+qr/\[emerg\] .*invalid "limit=9223372036854775808": it must be a number from 1, or a variable in /
+
+
+
+=== TEST 21: settled by what is the same for all
+--- config
+    sluice_limit zone=rpm limit=1 settle=1;
+--- error_log eval
+qr/\[emerg\] .*invalid "settle=1": it must have a variable in /
+
+
+
+=== TEST 22: settled by nothing
+--- config
+    sluice_limit zone=rpm limit=1 settle=;
+--- error_log eval
+qr/\[emerg\] .*invalid "settle=": it must have a variable in /
+
+
+
+=== TEST 23: settled by a variable that nobody defines
+--- config
+    sluice_limit zone=rpm limit=1 settle=$used;
+--- error_log eval
+qr/\[emerg\] .*unknown "used" variable/
+
+
+
+=== TEST 24: a status that is no error
+--- config
+    sluice_limit zone=rpm limit=1 status=399;
+--- error_log eval
+qr/\[emerg\] .*invalid "status=399": it must be 400 to 599 in /
+
+
+
+=== TEST 25: a status that is none
+--- config
+    sluice_limit zone=rpm limit=1 status=600;
+--- error_log eval
+qr/\[emerg\] .*invalid "status=600": it must be 400 to 599 in /
+
+
+
+=== TEST 26: a status in words
+--- config
+    sluice_limit zone=rpm limit=1 status=busy;
+--- error_log eval
+qr/\[emerg\] .*invalid "status=busy": it must be 400 to 599 in /
+
+
+
+=== TEST 27: a flag misspelt
+--- config
+    sluice_limit zone=rpm limit=1 dry-run;
+--- error_log eval
+qr/\[emerg\] .*invalid parameter "dry-run" in /
+
+
+
+=== TEST 28: a flag with a value
+--- config
+    sluice_limit zone=rpm limit=1 dry_run=on;
+--- error_log eval
+qr/\[emerg\] .*invalid parameter "dry_run=on" in /
+
+
+
+=== TEST 29: headers neither on nor off
+--- config
+    sluice_limit_headers yes;
+--- error_log eval
+qr/\[emerg\] .*invalid value "yes" in "sluice_limit_headers" directive, it must be "on" or "off" in /
+
+
+
+=== TEST 30: headers twice
+--- config
+    sluice_limit_headers on;
+    sluice_limit_headers off;
+--- error_log eval
+qr/\[emerg\] .*"sluice_limit_headers" directive is duplicate in /
