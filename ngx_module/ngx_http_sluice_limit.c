@@ -394,7 +394,7 @@ ngx_http_sluice_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 
     /* by both tables of a zone that changes: once is enough */
 
-    if (ctx->dry_refused_by == c->limit) {
+    if (ctx->dry_refused_by == zone) {
         return;
     }
 
