@@ -153,7 +153,9 @@ typedef struct {
 
 /* one that a request has */
 typedef struct {
+    ngx_http_sluice_conn_t     *conn;
     sluice_conn_t              *table;
+    uint32_t                    max;
     sluice_conn_hold_t          hold;
 } ngx_http_sluice_place_t;
 
@@ -244,6 +246,7 @@ typedef struct {
     uint64_t                    held;           /* conn zones, by their bits */
     ngx_http_sluice_place_t    *places;
     ngx_uint_t                  nplaces;
+    ngx_http_sluice_place_t     no_place;       /* conn NULL: none was short */
     ngx_http_sluice_named_t    *refused_by;     /* a zone                    */
     ngx_http_sluice_named_t    *dry_refused_by;
     ngx_uint_t                  refused_status;

@@ -151,16 +151,15 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     first = ctx->nplaces;
     rc = NGX_OK;
 
+    if (slcf->limit_headers && ctx->told == NULL) {
+        ctx->told = slcf;
+    }
+
     if (slcf->conns != NULL) {
         rc = ngx_http_sluice_conn_take(r, slcf, ctx, &retry);
     }
 
     if (rc == NGX_OK && slcf->limits != NULL) {
-
-        if (slcf->limit_headers && ctx->told == NULL) {
-            ctx->told = slcf;
-        }
-
         rc = ngx_http_sluice_limit_charge(r, slcf, ctx, now / 1000,
                                           &retry);
     }

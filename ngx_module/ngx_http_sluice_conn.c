@@ -161,11 +161,14 @@ ngx_http_sluice_conn_place(ngx_http_sluice_ctx_t *ctx, sluice_conn_t *table,
 
     place = &ctx->places[ctx->nplaces];
 
+    place->conn = conn;
+    place->table = table;
+    place->max = max;
+
     result = sluice_conn_take(table, hash, max, ngx_http_sluice_process.slot,
                               &place->hold);
 
     if (result == SLUICE_CONN_PASSED) {
-        place->table = table;
         ctx->nplaces++;
 
         return NGX_OK;
@@ -174,6 +177,8 @@ ngx_http_sluice_conn_place(ngx_http_sluice_ctx_t *ctx, sluice_conn_t *table,
     if (result == SLUICE_CONN_CONTENDED) {
         ngx_http_sluice_count(CONTENDED);
     }
+
+    ctx->no_place = *place;
 
     return NGX_BUSY;
 }

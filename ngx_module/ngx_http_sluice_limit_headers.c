@@ -12,24 +12,32 @@
 #include "ngx_http_sluice.h"
 
 
-#define NGX_HTTP_SLUICE_QUOTAS_MAX  16
+#define NGX_HTTP_SLUICE_QUOTAS_MAX  33      /* 16 of each kind, one refused   */
 
 /* the largest integer of a structured field, RFC 9651: 15 digits */
 #define NGX_HTTP_SLUICE_FIELD_MAX   999999999999999
 
 
+#define NGX_HTTP_SLUICE_UNIT_AT_A_TIME  NGX_HTTP_SLUICE_UNITS
+
+
 /* a zone, as the client is to see it */
 typedef struct {
-    ngx_http_sluice_zone_t  *zone;
-    uint64_t                 limit;         /* amounts                       */
-    uint64_t                 remaining;
-    uint64_t                 reset;         /* ms                            */
+    ngx_http_sluice_named_t  *zone;
+    ngx_uint_t                unit;
+    uint32_t                  window;       /* ms, 0: it has none            */
+    uint64_t                  limit;        /* amounts                       */
+    uint64_t                  remaining;
+    uint64_t                  reset;        /* ms                            */
 } ngx_http_sluice_quota_t;
 
 
 static ngx_int_t ngx_http_sluice_limit_header_filter(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_quota_t *quotas);
+static ngx_http_sluice_quota_t *ngx_http_sluice_quota(
+    ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
+    ngx_http_sluice_named_t *zone, uint64_t remaining);
 static ngx_http_sluice_quota_t *ngx_http_sluice_quota_least(
     ngx_http_sluice_quota_t *quotas, ngx_uint_t n, ngx_uint_t unit);
 static ngx_int_t ngx_http_sluice_ratelimit(ngx_http_request_t *r,
@@ -44,10 +52,11 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
 /* by NGX_HTTP_SLUICE_UNIT_...; requests are the draft's own default */
 
-static const char  *ngx_http_sluice_quota_units[NGX_HTTP_SLUICE_UNITS] = {
+static const char  *ngx_http_sluice_quota_units[NGX_HTTP_SLUICE_UNITS + 1] = {
     "",
     ";qu=\"tokens\"",
-    ";qu=\"content-bytes\""
+    ";qu=\"content-bytes\"",
+    ";qu=\"concurrent-requests\""
 };
 
 
@@ -110,7 +119,7 @@ ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
 
     ctx = ngx_http_sluice_get_ctx(r);
 
-    if (ctx == NULL || ctx->told == NULL || ctx->ncharges == 0) {
+    if (ctx == NULL || ctx->told == NULL) {
         return ngx_http_next_header_filter(r);
     }
 
@@ -147,6 +156,7 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     uint64_t                   remaining, reset;
     ngx_uint_t                 i, n;
     sluice_limit_state_t       state;
+    ngx_http_sluice_place_t   *place;
     ngx_http_sluice_quota_t   *quota;
     ngx_http_sluice_charge_t  *c;
 
@@ -169,25 +179,70 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
                     ? (uint64_t) (c->max - used) * c->table->scale : 0;
         reset = sluice_limit_reset(c->table->window, &state);
 
-        if (n != 0 && quotas[n - 1].zone == c->limit->zone) {
-            quota = &quotas[n - 1];
-            quota->remaining = ngx_min(quota->remaining, remaining);
-            quota->reset = ngx_max(quota->reset, reset);
-            continue;
-        }
-
-        if (n == NGX_HTTP_SLUICE_QUOTAS_MAX) {
+        quota = ngx_http_sluice_quota(quotas, &n, &c->limit->zone->named,
+                                      remaining);
+        if (quota == NULL) {
             break;
         }
 
-        quota = &quotas[n++];
-        quota->zone = c->limit->zone;
+        quota->unit = c->limit->zone->unit;
+        quota->window = c->table->window;
         quota->limit = (uint64_t) c->max * c->table->scale;
-        quota->remaining = remaining;
-        quota->reset = reset;
+        quota->reset = ngx_max(quota->reset, reset);
+    }
+
+    for (i = 0; i <= ctx->nplaces; i++) {
+        place = (i < ctx->nplaces) ? &ctx->places[i] : &ctx->no_place;
+
+        if (place->conn == NULL || place->conn->dry_run) {
+            continue;
+        }
+
+        remaining = (i < ctx->nplaces && place->hold.seen < place->max)
+                    ? place->max - place->hold.seen : 0;
+
+        quota = ngx_http_sluice_quota(quotas, &n, &place->conn->zone->named,
+                                      remaining);
+        if (quota == NULL) {
+            break;
+        }
+
+        quota->unit = NGX_HTTP_SLUICE_UNIT_AT_A_TIME;
+        quota->limit = place->max;
     }
 
     return n;
+}
+
+
+/* the zone's own, with what remains of it lowered to that */
+
+static ngx_http_sluice_quota_t *
+ngx_http_sluice_quota(ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
+    ngx_http_sluice_named_t *zone, uint64_t remaining)
+{
+    ngx_http_sluice_quota_t  *quota;
+
+    quota = &quotas[*n];
+
+    if (*n != 0 && quotas[*n - 1].zone == zone) {
+        quota--;
+        quota->remaining = ngx_min(quota->remaining, remaining);
+
+        return quota;
+    }
+
+    if (*n == NGX_HTTP_SLUICE_QUOTAS_MAX) {
+        return NULL;
+    }
+
+    (*n)++;
+
+    ngx_memzero(quota, sizeof(ngx_http_sluice_quota_t));
+    quota->zone = zone;
+    quota->remaining = remaining;
+
+    return quota;
 }
 
 
@@ -201,7 +256,7 @@ ngx_http_sluice_quota_least(ngx_http_sluice_quota_t *quotas, ngx_uint_t n,
     least = NULL;
 
     for (i = 0; i < n; i++) {
-        if (quotas[i].zone->unit == unit
+        if (quotas[i].unit == unit
             && (least == NULL || quotas[i].remaining < least->remaining))
         {
             least = &quotas[i];
@@ -221,7 +276,7 @@ ngx_http_sluice_ratelimit(ngx_http_request_t *r,
     ngx_uint_t                i;
     ngx_http_sluice_quota_t  *q;
 
-    len = n * (sizeof(", \"\";q=;w=;qu=\"content-bytes\"") + SLUICE_NAME_MAX
+    len = n * (sizeof(", \"\";q=;w=;qu=\"concurrent-requests\"") + SLUICE_NAME_MAX
                + 2 * NGX_INT64_LEN);
 
     policy = ngx_pnalloc(r->pool, 2 * len);
@@ -234,11 +289,14 @@ ngx_http_sluice_ratelimit(ngx_http_request_t *r,
     for (i = 0; i < n; i++) {
         q = &quotas[i];
 
-        p = ngx_sprintf(p, "%s\"%V\";q=%uL;w=%uD%s", i ? ", " : "",
-                        &q->zone->named.name,
-                        ngx_min(q->limit, NGX_HTTP_SLUICE_FIELD_MAX),
-                        (q->zone->conf.window + 999) / 1000,
-                        ngx_http_sluice_quota_units[q->zone->unit]);
+        p = ngx_sprintf(p, "%s\"%V\";q=%uL", i ? ", " : "", &q->zone->name,
+                        ngx_min(q->limit, NGX_HTTP_SLUICE_FIELD_MAX));
+
+        if (q->window != 0) {
+            p = ngx_sprintf(p, ";w=%uD", (q->window + 999) / 1000);
+        }
+
+        p = ngx_sprintf(p, "%s", ngx_http_sluice_quota_units[q->unit]);
     }
 
     if (ngx_http_sluice_set_header(r, &ngx_http_sluice_policy_name, policy, p)
@@ -252,10 +310,12 @@ ngx_http_sluice_ratelimit(ngx_http_request_t *r,
     for (i = 0; i < n; i++) {
         q = &quotas[i];
 
-        p = ngx_sprintf(p, "%s\"%V\";r=%uL;t=%uL", i ? ", " : "",
-                        &q->zone->named.name,
-                        ngx_min(q->remaining, NGX_HTTP_SLUICE_FIELD_MAX),
-                        (q->reset + 999) / 1000);
+        p = ngx_sprintf(p, "%s\"%V\";r=%uL", i ? ", " : "", &q->zone->name,
+                        ngx_min(q->remaining, NGX_HTTP_SLUICE_FIELD_MAX));
+
+        if (q->window != 0) {
+            p = ngx_sprintf(p, ";t=%uL", (q->reset + 999) / 1000);
+        }
     }
 
     return ngx_http_sluice_set_header(r, &ngx_http_sluice_ratelimit_name,
@@ -276,8 +336,8 @@ ngx_http_sluice_dialect(ngx_http_request_t *r, ngx_uint_t format,
     }
 
     names = (format == NGX_HTTP_SLUICE_FORMAT_OPENAI)
-            ? ngx_http_sluice_openai_names[quota->zone->unit]
-            : ngx_http_sluice_anthropic_names[quota->zone->unit];
+            ? ngx_http_sluice_openai_names[quota->unit]
+            : ngx_http_sluice_anthropic_names[quota->unit];
 
     limit = ngx_pnalloc(r->pool, 2 * NGX_INT64_LEN
                                  + sizeof("2147483647h59m59.999s"));

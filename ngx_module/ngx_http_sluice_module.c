@@ -345,7 +345,9 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               NGX_LOG_ERR);
     ngx_conf_merge_value(conf->limit_headers, prev->limit_headers, 0);
 
-    if (conf->limit_headers && conf->limits != NULL) {
+    if (conf->limit_headers
+        && (conf->limits != NULL || conf->conns != NULL))
+    {
         smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
         smcf->limit_headers = 1;
     }

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 48;
+plan tests => 54;
 
 our $http = '
     sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
@@ -227,3 +227,35 @@ GET /c
 --- error_code: 429
 --- x_records
 outcome=limit status=429 zone=par uri=/c
+
+
+
+=== TEST 11: the client is told, beside its windows
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_limit_conn_zone $http_x_key zone=par:64k;
+    sluice_limit_zone $http_x_key zone=rpm:64k window=1h;
+--- config
+    sluice_limit_headers on;
+    sluice_limit_conn zone=par limit=2;
+    location = /a {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/b;
+        proxy_hide_header RateLimit;
+    }
+    location = /b {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/c;
+    }
+    location = /c {
+        sluice_limit zone=rpm limit=5;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- more_headers
+X-Key: k
+--- request eval
+["GET /c", "GET /b", "GET /a"]
+--- error_code eval
+[200, 200, 429]
+--- raw_response_headers_like eval
+['RateLimit-Policy: "rpm";q=5;w=3600, "par";q=2;qu="concurrent-requests"\r\nRateLimit: "rpm";r=4;t=[0-9]{4}, "par";r=1\r\n',
+ 'RateLimit-Policy: "par";q=2;qu="concurrent-requests"\r\nRateLimit: "par";r=1\r\n',
+ 'RateLimit: "par";r=1\r\n']
