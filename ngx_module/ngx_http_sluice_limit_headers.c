@@ -276,8 +276,8 @@ ngx_http_sluice_ratelimit(ngx_http_request_t *r,
     ngx_uint_t                i;
     ngx_http_sluice_quota_t  *q;
 
-    len = n * (sizeof(", \"\";q=;w=;qu=\"concurrent-requests\"") + SLUICE_NAME_MAX
-               + 2 * NGX_INT64_LEN);
+    len = n * (sizeof(", \"\";q=;w=;qu=\"concurrent-requests\"")
+               + SLUICE_NAME_MAX + 2 * NGX_INT64_LEN);
 
     policy = ngx_pnalloc(r->pool, 2 * len);
     if (policy == NULL) {
