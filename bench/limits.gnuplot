@@ -22,13 +22,13 @@ set mytics 2
 set grid ytics lt 1 lw 0.6 lc "#e2e2e2"
 set border 3 lw 1 lc "#999999"
 set key top left reverse Left samplen 3 spacing 1.25 textcolor "#222222"
-set rmargin 4
+set rmargin 5
 
 plot data using 1:4 with linespoints lw 2.6 pt 7 ps 0.7 lc rgb ours \
          title "a decision that waits for the one before it", \
      data using 1:5 with linespoints lw 2.6 pt 7 ps 0.7 lc rgb bare \
-         title "the same, a bare load and compare-and-swap", \
+         title "a bare load and compare-and-swap that waits", \
      data using 1:2 with linespoints lw 1.6 dt (6,4) pt 6 ps 0.7 lc rgb ours \
          title "decisions that overlap", \
      data using 1:3 with linespoints lw 1.6 dt (6,4) pt 6 ps 0.7 lc rgb bare \
-         title "the same, bare"
+         title "bare ones that overlap"
