@@ -60,6 +60,10 @@ void sluice_ctl_requests(sluice_ctl_t *ctl);
 void sluice_ctl_hottest(sluice_ctl_t *ctl);
 
 
+/* ctl_conn.c: a part of status */
+void sluice_ctl_conns(sluice_ctl_t *ctl);
+
+
 /* ctl_read.c */
 
 /* the names of files with that prefix, sorted; NULL-terminated, to be freed */

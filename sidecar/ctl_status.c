@@ -95,6 +95,7 @@ sluice_ctl_status(sluice_ctl_t *ctl)
     sluice_ctl_lanes(ctl);
     sluice_ctl_pools(ctl);
     sluice_ctl_zones(ctl);
+    sluice_ctl_conns(ctl);
 }
 
 

@@ -15,7 +15,7 @@ static const struct {
     const char  *help;
     void       (*run)(sluice_ctl_t *ctl);
 } sluicectl_commands[] = {
-    { "status", "workers, counters, lanes, pools and zones",
+    { "status", "workers, counters, lanes, pools, zones",
       sluice_ctl_status },
     { "requests", "requests that are open now", sluice_ctl_requests },
     { "hottest", "the keys that count most in each zone",
