@@ -109,7 +109,7 @@ def main():
     args = parser.parse_args()
     quick = args.quick
 
-    figures = program(args.build, "micro", 300000 if quick else 4000000)
+    figures = program(args.build, "micro", 300000 if quick else 2000000)
     figures.update(program(args.build, "fill", 300000 if quick else 1500000))
     flavours, ratios = gateway.measure(args.build, 2 if quick else 15,
                                        1 if quick else 2)
