@@ -9,7 +9,8 @@ package Sluice::Test;
 #   x_counters  the workers' counters
 #   x_zone      "ZONE passed=N refused=N", a line a zone
 #   x_files     the files' names
-#   x_log       "N: text": so many lines of error.log have it; "N-M: text"
+#   x_log       "N: text": so many lines of error.log have it; "N-M: text",
+#               "N: ~pattern"; a line for each text
 #   x_curl      arguments to curl, a line a call, before the other sections;
 #               what is said of its output is in x_curl_out
 #
@@ -171,15 +172,20 @@ sub error_log {
 
 sub check_log {
     my ($block) = @_;
-    my ($from, $to, $text) = $block->x_log =~ /^(\d+)(?:-(\d+))?: (.*)$/m
-        or die $block->name, ": bad x_log\n";
-    my @lines = grep { index($_, $text) >= 0 } error_log();
+    my @wrong;
 
-    $to //= $from;
-    Test::More::ok(@lines >= $from && @lines <= $to,
-                   $block->name . ' - x_log')
-        or Test::More::diag(scalar(@lines), " lines with \"$text\":\n",
-                            @lines);
+    for my $line (grep { /\S/ } split /\n/, $block->x_log) {
+        my ($from, $to, $like, $text) = $line =~ /^(\d+)(?:-(\d+))?: (~?)(.*)$/
+            or die $block->name, ": bad x_log\n";
+        my $pattern = $like ? qr/$text/ : qr/\Q$text\E/;
+        my @lines = grep { $_ =~ $pattern } error_log();
+
+        push @wrong, scalar(@lines) . " lines with \"$text\":\n", @lines
+            if @lines < $from || @lines > ($to // $from);
+    }
+
+    Test::More::ok(!@wrong, $block->name . ' - x_log')
+        or Test::More::diag(@wrong);
 }
 
 # $TEST_NGINX_RAND_PORT_1 is known from the configuration that was written.
