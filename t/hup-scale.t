@@ -1,0 +1,149 @@
+# Why it exists: a zone whose scale changes forgets nothing: what was charged
+# in units of the former scale counts on in its own table, so that nobody gets
+# more than the limit; a coarser one may give less, never more.
+
+use Test::Nginx::Socket;
+require './t/lib/Sluice/Test.pm';
+
+Sluice::Test::lasting_dir();
+use_hup();
+no_shuffle();
+
+plan tests => 46;
+
+our $config = '
+    sluice_limit_headers on;
+    location = /up {
+        sluice_limit zone=up limit=100 weight=$arg_w;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /down {
+        sluice_limit zone=down limit=100 weight=$arg_w;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /dry {
+        sluice_limit zone=dry limit=1 dry_run;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /settle {
+        sluice_limit zone=settle limit=100 weight=50 settle=$arg_used;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+';
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: one of units, one of tens
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone $arg_k zone=up:64k window=1h;
+    sluice_limit_zone $arg_k zone=down:64k window=1h scale=10;
+    sluice_limit_zone $arg_k zone=dry:64k window=1h;
+    sluice_limit_zone $arg_k zone=settle:64k window=1h;
+    sluice_limit_zone all zone=second:64k window=1s;
+--- config eval: $::config
+--- request eval
+["GET /up?k=1&w=55", "GET /up?k=2&w=100", "GET /up?k=2&w=1",
+ "GET /down?k=1&w=55", "GET /down?k=2&w=100", "GET /down?k=2&w=1",
+ "GET /settle?k=1&used=20", "GET /dry?k=1"]
+--- error_code eval
+[200, 200, 429, 200, 200, 429, 200, 200]
+
+
+
+=== TEST 2: changed for each other: who used up his window stays refused
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone $arg_k zone=up:64k window=1h scale=10;
+    sluice_limit_zone $arg_k zone=down:64k window=1h;
+    sluice_limit_zone $arg_k zone=dry:64k window=1h scale=2;
+    sluice_limit_zone $arg_k zone=settle:64k window=1h scale=7;
+    sluice_limit_zone all zone=second:64k window=1s scale=2;
+--- config eval: $::config =~ s/dry limit=1/dry limit=2/r
+--- request eval
+["GET /up?k=2&w=1", "GET /down?k=2&w=1", "GET /dry?k=1", "GET /dry?k=1"]
+--- error_code eval
+[429, 429, 200, 200]
+--- x_files
+workers
+zone.down.1
+zone.down.2
+zone.dry.1
+zone.dry.2
+zone.second.1
+zone.second.2
+zone.settle.1
+zone.settle.2
+zone.up.1
+zone.up.2
+--- x_log
+1: refusing request by limit "dry", dry run
+
+
+
+=== TEST 3: what is left is what is left in both
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone $arg_k zone=up:64k window=1h scale=10;
+    sluice_limit_zone $arg_k zone=down:64k window=1h;
+    sluice_limit_zone $arg_k zone=settle:64k window=1h scale=7;
+    sluice_limit_zone all zone=second:64k window=1s scale=2;
+--- config eval
+$::config =~ s/location = .dry \{.*?\}//sr
+--- request eval
+["GET /up?k=1&w=46", "GET /up?k=1&w=40", "GET /up?k=1&w=6",
+ "GET /up?k=1&w=5", "GET /up?k=1&w=1",
+ "GET /up?k=3&w=91", "GET /up?k=3&w=1",
+ "GET /down?k=1&w=41", "GET /down?k=1&w=31", "GET /down?k=1&w=1",
+ "GET /down?k=3&w=91", "GET /down?k=3&w=9"]
+--- error_code eval
+[429, 200, 429, 200, 429,
+ 200, 429,
+ 429, 200, 429,
+ 200, 429]
+--- raw_response_headers_like eval
+['"up";r=45;', '"up";r=5;', '"up";r=5;', '"up";r=0;', '"up";r=0;',
+ '"up";r=0;', '"up";r=0;',
+ '"down";r=40;', '"down";r=0;', '"down";r=0;',
+ '"down";r=0;', '"down";r=0;']
+
+
+
+=== TEST 4: what was really used is settled in both
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone $arg_k zone=settle:64k window=1h scale=7;
+    sluice_limit_zone all zone=second:64k window=1s scale=2;
+--- config eval
+$::config =~ s/location = .(?:dry|up|down) \{.*?\}//sgr
+--- request eval
+["GET /settle?k=1&used=10", "GET /settle?k=1&used=69",
+ "GET /settle?k=1&used=1"]
+--- error_code eval
+[200, 200, 429]
+--- raw_response_headers_like eval
+['"settle";r=30;', '"settle";r=20;', '"settle";r=1;']
+
+
+
+=== TEST 5: two windows after its last user the former table is gone
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone all zone=second:64k window=1s scale=2;
+--- config
+--- request
+GET /
+--- wait: 2.5
+--- x_files
+workers
+zone.down.1
+zone.down.2
+zone.dry.1
+zone.dry.2
+zone.second.2
+zone.settle.1
+zone.settle.2
+zone.up.1
+zone.up.2
