@@ -1,0 +1,337 @@
+# Why it exists: a client that is told what is left, and until when, need not
+# find out by being refused.  What it is told is of its own limits, never of
+# the gateway's with an upstream, and no more than it can use.
+
+use Test::Nginx::Socket;
+require './t/lib/Sluice/Test.pm';
+
+plan tests => 108;
+
+add_block_preprocessor(sub {
+    my ($block) = @_;
+
+    $block->set_value('http_config', ($block->http_config // '') . '
+        sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+        sluice_limit_zone all zone=rpm:64k window=1m;
+        sluice_limit_zone all zone=tpm:64k window=1h unit=tokens;
+        sluice_limit_zone all zone=volume:64k window=90500ms unit=bytes;
+        sluice_limit_zone all zone=day:64k window=1d;
+        map all $zero { default 0; }
+        sluice_limit_headers on;
+        server {
+            listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+            add_header RateLimit ""upstream";r=1" always;
+            add_header RateLimit-Policy ""upstream";q=1" always;
+            add_header x-ratelimit-limit-requests 1 always;
+            add_header X-RateLimit-Remaining-Requests 2 always;
+            add_header x-ratelimit-reset-requests 3s always;
+            add_header x-ratelimit-limit-tokens 4 always;
+            add_header x-ratelimit-remaining-tokens 5 always;
+            add_header x-ratelimit-reset-tokens 6s always;
+            add_header anthropic-ratelimit-requests-limit 7 always;
+            add_header anthropic-ratelimit-requests-remaining 8 always;
+            add_header anthropic-ratelimit-requests-reset 9 always;
+            add_header anthropic-ratelimit-tokens-limit 10 always;
+            add_header anthropic-ratelimit-tokens-remaining 11 always;
+            add_header anthropic-ratelimit-tokens-reset 12 always;
+            add_header X-Other 13 always;
+            location = /404 { return 404; }
+            location / { return 200 "ok\n"; }
+        }
+    ' =~ s/""upstream";(\w=1)"/'"upstream";$1'/gr);
+});
+
+our $one = '
+    location = /t {
+        sluice_limit zone=rpm limit=2;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+';
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: what is left, to the last one and at a refusal
+--- config eval: $::one
+--- request eval
+["GET /t", "HEAD /t", "GET /t"]
+--- error_code eval
+[200, 200, 429]
+--- response_headers eval
+['RateLimit-Policy: "rpm";q=2;w=60', 'RateLimit-Policy: "rpm";q=2;w=60',
+ 'RateLimit-Policy: "rpm";q=2;w=60']
+--- raw_response_headers_like eval
+['\r\nRateLimit: "rpm";r=1;t=(?:6[0-9]|[789].|1[01].|120)\r\n',
+ '\r\nRateLimit: "rpm";r=0;t=(?:6[0-9]|[789].|1[01].|120)\r\n',
+ '\r\nRateLimit: "rpm";r=0;t=(?:6[0-9]|[789].|1[01].|120)\r\n']
+--- raw_response_headers_unlike eval
+[('(?i)\n(?:x-|anthropic-)ratelimit') x 3]
+
+
+
+=== TEST 2: a location without limits, or without headers, says nothing
+--- config
+    sluice_error_format openai;
+    location = /none {
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /off {
+        sluice_limit_headers off;
+        sluice_limit zone=rpm limit=1;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /empty {
+        sluice_limit zone=empty limit=1;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- http_config
+    sluice_limit_zone $arg_k zone=empty:64k window=1m;
+--- request eval
+["GET /none", "GET /off", "GET /off", "GET /empty", "GET /missing"]
+--- error_code eval
+[200, 200, 429, 200, 404]
+--- raw_response_headers_unlike eval
+[('(?i)ratelimit') x 5]
+
+
+
+=== TEST 3: an upstream's own are not passed on, as far as we have our own
+--- config
+    location /problem/ {
+        sluice_limit zone=rpm limit=5;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/;
+    }
+--- request eval
+["GET /problem/", "GET /problem/404"]
+--- error_code eval
+[200, 404]
+--- response_headers eval
+['RateLimit-Policy: "rpm";q=5;w=60', 'RateLimit-Policy: "rpm";q=5;w=60']
+--- raw_response_headers_like eval
+['\nX-Other: 13\r\n.*\nRateLimit: "rpm";r=4;', '\nRateLimit: "rpm";r=3;']
+--- raw_response_headers_unlike eval
+['upstream', 'upstream']
+
+
+
+=== TEST 4: as OpenAI has them
+--- config
+    location = /openai {
+        sluice_error_format openai;
+        sluice_limit zone=day limit=7;
+        sluice_limit zone=rpm limit=5;
+        sluice_limit zone=tpm limit=1000 weight=100;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /openai
+--- response_headers
+RateLimit-Policy: "day";q=7;w=86400, "rpm";q=5;w=60, "tpm";q=1000;w=3600;qu="tokens"
+x-ratelimit-limit-requests: 5
+x-ratelimit-remaining-requests: 4
+x-ratelimit-limit-tokens: 1000
+x-ratelimit-remaining-tokens: 900
+--- raw_response_headers_like chomp
+\nRateLimit: "day";r=6;t=\d+, "rpm";r=4;t=\d+, "tpm";r=900;t=\d+\r\n.*\nx-ratelimit-reset-requests: [12]m\d+(?:\.\d+)?s\r\n.*\nx-ratelimit-reset-tokens: [12]h\d+m\d+(?:\.\d+)?s\r\n
+--- raw_response_headers_unlike: (?i)upstream|(remaining|limit|reset)-(?:requests|tokens):.*\n\1
+
+
+
+=== TEST 5: as Anthropic has them
+--- config
+    location = /anthropic {
+        sluice_error_format anthropic;
+        sluice_limit zone=rpm limit=5;
+        sluice_limit zone=tpm limit=1000 weight=100;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /anthropic
+--- response_headers
+anthropic-ratelimit-requests-limit: 5
+anthropic-ratelimit-requests-remaining: 4
+anthropic-ratelimit-tokens-limit: 1000
+anthropic-ratelimit-tokens-remaining: 900
+--- raw_response_headers_like chomp
+\nanthropic-ratelimit-requests-reset: 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\r\n.*\nanthropic-ratelimit-tokens-reset: 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\r\n
+
+
+
+=== TEST 6: of two zones of a unit the dialect has the one with less left
+--- config
+    location = /t {
+        sluice_error_format openai;
+        sluice_limit zone=rpm limit=$arg_rpm;
+        sluice_limit zone=day limit=$arg_day;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /t?rpm=5&day=9", "GET /t?rpm=9&day=5", "GET /t?rpm=2&day=5"]
+--- error_code eval
+[200, 200, 429]
+--- response_headers eval
+["x-ratelimit-limit-requests: 5\nx-ratelimit-remaining-requests: 4",
+ "x-ratelimit-limit-requests: 5\nx-ratelimit-remaining-requests: 3",
+ "x-ratelimit-limit-requests: 2\nx-ratelimit-remaining-requests: 0"]
+--- raw_response_headers_like eval
+['"rpm";r=4;t=\d+, "day";r=8;', '"rpm";r=7;t=\d+, "day";r=3;',
+ '"rpm";r=0;t=\d+, "day";r=3;']
+
+
+
+=== TEST 7: bytes, a window that is not whole seconds; no dialect has them
+--- config
+    sluice_error_format openai;
+    location = /t {
+        sluice_limit zone=volume limit=100000 weight=1000;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request
+GET /t
+--- response_headers
+RateLimit-Policy: "volume";q=100000;w=91;qu="content-bytes"
+--- raw_response_headers_like: \nRateLimit: "volume";r=99000;t=\d+\r\n
+--- raw_response_headers_unlike: x-ratelimit
+
+
+
+=== TEST 8: a dry run is nobody's business
+--- config
+    location = /t {
+        sluice_error_format openai;
+        sluice_limit zone=rpm limit=1 dry_run;
+        sluice_limit zone=day limit=2;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /only {
+        sluice_error_format openai;
+        sluice_limit zone=rpm limit=1 dry_run;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /t", "GET /t", "GET /t", "GET /only"]
+--- error_code eval
+[200, 200, 429, 200]
+--- response_headers eval
+['RateLimit-Policy: "day";q=2;w=86400', 'RateLimit-Policy: "day";q=2;w=86400',
+ 'RateLimit-Policy: "day";q=2;w=86400', '!RateLimit-Policy']
+--- raw_response_headers_unlike eval
+["rpm", "rpm", "rpm", "(?i)ratelimit"]
+
+
+
+=== TEST 9: with every status: errors of ours, of an upstream, and their pages
+--- config
+    location = /502 {
+        sluice_limit zone=day limit=9;
+        proxy_pass http://127.0.0.1:1;
+    }
+    location = /404 {
+        sluice_limit zone=day limit=9;
+        alias $TEST_NGINX_SERVER_ROOT/html/none;
+    }
+    location = /page {
+        sluice_limit zone=day limit=9;
+        error_page 404 /index.html;
+        alias $TEST_NGINX_SERVER_ROOT/html/none;
+    }
+    location = /refused {
+        sluice_limit zone=rpm limit=$zero status=503;
+        error_page 503 /index.html;
+        alias $TEST_NGINX_SERVER_ROOT/html/none;
+    }
+--- request eval
+["GET /502", "GET /404", "GET /page", "GET /refused"]
+--- error_code eval
+[502, 404, 404, 503]
+--- response_headers eval
+['RateLimit-Policy: "day";q=9;w=86400', 'RateLimit-Policy: "day";q=9;w=86400',
+ 'RateLimit-Policy: "day";q=9;w=86400', 'RateLimit-Policy: "rpm";q=0;w=60']
+--- raw_response_headers_like eval
+['\nRateLimit: "day";r=8;', '\nRateLimit: "day";r=7;',
+ '\nRateLimit: "day";r=6;', '\nRateLimit: "rpm";r=0;t=0\r\n']
+
+
+
+=== TEST 10: nothing is told of limits that could not be decided
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=5;
+        sluice_limit zone=day limit=$arg_n;
+        add_header X-Status $sluice_limit_status always;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /t?n=x", "GET /t?n=3", "GET /t"]
+--- error_code eval
+[500, 200, 500]
+--- response_headers eval
+["!RateLimit\n!RateLimit-Policy\nX-Status: ", "X-Status: PASSED",
+ "!RateLimit\n!RateLimit-Policy\nX-Status: "]
+
+
+
+=== TEST 11: a refusal that another location answers: all are told, once
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=1;
+        error_page 429 = @other;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location @other {
+        sluice_limit zone=day limit=1;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /t", "GET /t", "GET /t"]
+--- error_code eval
+[200, 200, 429]
+--- raw_response_headers_like eval
+['\nRateLimit: "rpm";r=0;t=\d+\r\n',
+ '\nRateLimit: "rpm";r=0;t=\d+, "day";r=0;t=\d+\r\n',
+ '\nRateLimit: "rpm";r=0;t=\d+, "day";r=0;t=\d+\r\n.*\nRetry-After: \d{5,6}\r\n|\nRetry-After: \d{5,6}\r\n.*\nRateLimit: "rpm";r=0;t=\d+, "day";r=0;t=\d+\r\n']
+--- raw_response_headers_unlike eval
+['Retry-After', 'Retry-After', 'Retry-After.*Retry-After']
+
+
+
+=== TEST 12: over HTTP/2, where names are in lower case
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2 http2;
+        location = /t {
+            sluice_limit zone=rpm limit=1;
+            alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+        }
+    }
+--- config
+--- x_curl
+--http2-prior-knowledge -i http://127.0.0.1:$PORT/t | sed -n 's/;t=.*//; s/: [0-9][0-9]*.$/: N/; /^ratelimit\|^retry/p'
+--http2-prior-knowledge -i http://127.0.0.1:$PORT/t | sed -n 's/;t=.*//; s/: [0-9][0-9]*.$/: N/; /^ratelimit\|^retry/p'
+--- x_curl_out
+ratelimit-policy: "rpm";q=1;w=60
+ratelimit: "rpm";r=0
+retry-after: N
+ratelimit-policy: "rpm";q=1;w=60
+ratelimit: "rpm";r=0
+--- request
+GET /
+
+
+
+=== TEST 13: a number that a structured field can hold, whatever the limit
+--- http_config
+    sluice_limit_zone all zone=huge:64k window=1s unit=tokens scale=1000000000;
+--- config
+    location = /t {
+        sluice_error_format openai;
+        sluice_limit zone=huge limit=8388608000000000;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request
+GET /t
+--- response_headers
+RateLimit-Policy: "huge";q=999999999999999;w=1;qu="tokens"
+--- raw_response_headers_like chomp
+\nRateLimit: "huge";r=999999999999999;t=[12]\r\n
