@@ -6,7 +6,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 55;
+plan tests => 49;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -107,12 +107,27 @@ down passed=4 refused=1
 
 
 
-=== TEST 6: over HTTP/2, where many share a connection
---- http2
---- request eval
-["GET /t?k=1", "GET /look?k=1", "GET /t?k=1", "GET /look?k=1"]
---- error_code eval
-[200, 200, 200, 200]
---- raw_response_headers_like eval
-['"down";r=99999;', '"down";r=59[3-9]..;', '"down";r=59[3-9]..;',
- '"down";r=1[89]...;']
+=== TEST 6: over HTTP/2, where a request is a stream
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2 http2;
+        sluice_limit_headers on;
+        location = /look {
+            sluice_limit zone=down limit=100000 weight=$zero settle=$zero;
+            alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+        }
+        location = /t {
+            sluice_limit zone=down limit=100000;
+            alias $TEST_NGINX_SERVER_ROOT/html/large;
+        }
+    }
+--- x_curl
+--http2-prior-knowledge -i http://127.0.0.1:$PORT/t?k=1 | sed -n '/^ratelimit:/ { s/;t=.*//; s/[0-9]..$/.../; p }'
+--http2-prior-knowledge -i http://127.0.0.1:$PORT/t?k=1 | sed -n '/^ratelimit:/ { s/;t=.*//; s/[0-9]..$/.../; p }'
+--http2-prior-knowledge -i http://127.0.0.1:$PORT/look?k=1 | sed -n '/^ratelimit:/ { s/;t=.*//; s/[0-9]..$/.../; p }'
+--- x_curl_out
+ratelimit: "down";r=99...
+ratelimit: "down";r=59...
+ratelimit: "down";r=19...
+--- request
+GET /look?k=2
