@@ -629,6 +629,12 @@ void
 sluice_conn_give(sluice_conn_t *conn, unsigned slot,
     const sluice_conn_hold_t *hold)
 {
+    /* a slot that was released has given back all it held */
+
+    if (slot >= SLUICE_SLOTS) {
+        return;
+    }
+
     /* our column is not zero until then: the row is no other key's */
 
     sluice_conn_lower(&conn->rows[hold->row], slot);

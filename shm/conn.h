@@ -179,6 +179,7 @@ sluice_conn_hash_id(const sluice_conn_t *conn, const uint8_t id[16])
 sluice_conn_result_t sluice_conn_take(sluice_conn_t *conn, sluice_hash_t key,
     uint32_t max, unsigned slot, sluice_conn_hold_t *hold);
 
+/* with SLUICE_SLOTS, for a process that has released its slot: nothing */
 void sluice_conn_give(sluice_conn_t *conn, unsigned slot,
     const sluice_conn_hold_t *hold);
 

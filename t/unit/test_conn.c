@@ -221,6 +221,14 @@ test_exact(void **state)
     sluice_conn_give(&conn, 0, &other);
     assert_int_equal(test_sum(&conn), 0);
 
+    /* nobody's column would be the next row's word */
+
+    other.row = 0;
+    conn.rows[1].word = 7;
+    sluice_conn_give(&conn, SLUICE_SLOTS, &other);
+    assert_true(conn.rows[1].word == 7);
+    conn.rows[1].word = 0;
+
     /* a plan that allows nothing takes no row either */
 
     refuses(3, 0, 0);
