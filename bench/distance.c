@@ -10,9 +10,9 @@
  * and the most that the table admitted in any window's length, wherever it
  * begins, as a share of the limit beyond it.
  *
- * "Estimate" is the error without its consequences, as Cloudflare measured
- * it: every request is counted, admitted or not, and wrong is what is above
- * the limit by two windows and not by the log, or the other way round.
+ * "Estimate" is the error without its consequences: every request is counted,
+ * admitted or not, and wrong is what is above the limit by two windows and not
+ * by the log, or the other way round.
  *
  * The same numbers on every machine.
  *
