@@ -339,7 +339,9 @@ sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
                     empty_v = v;
                 }
 
-            } else if (cost < least && most == 0) {
+            /* of equals the last, which is not the one that came first */
+
+            } else if (cost <= least && cost != UINT64_MAX && most == 0) {
                 least = cost;
                 *at = &slot[i];
                 *seen = v;
