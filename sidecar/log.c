@@ -26,6 +26,9 @@ struct sluice_log_secret_s {
 };
 
 
+static bool sluice_log_secret_query(const char *uri);
+static bool sluice_log_secret_value(const char *text, size_t len);
+static int sluice_log_hex(char c);
 static void sluice_log_text(char *text, size_t size, const char *fmt,
     va_list args);
 static void sluice_log_cut_userinfo(char *text);
@@ -107,6 +110,10 @@ sluice_log_secret_uri(const char *uri)
     size_t       n;
     const char  *start, *end, *p;
 
+    if (!sluice_log_secret_query(uri)) {
+        return false;
+    }
+
     start = strstr(uri, "://");
     end = strrchr(uri, '@');
 
@@ -143,6 +150,94 @@ sluice_log_secret_uri(const char *uri)
     }
 
     return true;
+}
+
+
+/* passwords among the options: the one of a TLS key, under all its names */
+
+static bool
+sluice_log_secret_query(const char *uri)
+{
+    size_t       n;
+    const char  *p, *part;
+
+    p = uri;
+
+    while ((p = strcasestr(p, "password=")) != NULL) {
+        p += sizeof("password=") - 1;
+        n = strcspn(p, "&");
+
+        if (!sluice_log_secret_value(p, n)) {
+            return false;
+        }
+
+        /* an unescaped one goes on in what is no option */
+
+        for (part = p + n; *part != '\0'; part += n) {
+            part++;
+            n = strcspn(part, "&");
+
+            if (memchr(part, '=', n) == NULL
+                && !sluice_log_secret_value(part, n))
+            {
+                return false;
+            }
+        }
+    }
+
+    return true;
+}
+
+
+/* as it is, and unescaped */
+
+static bool
+sluice_log_secret_value(const char *text, size_t len)
+{
+    int      high, low;
+    bool     ok;
+    char    *plain;
+    size_t   i, n;
+
+    plain = malloc(len + 1);
+    if (plain == NULL) {
+        return false;
+    }
+
+    for (i = 0, n = 0; i < len; i++) {
+        plain[n++] = text[i];
+
+        if (text[i] != '%' || len - i < 3) {
+            continue;
+        }
+
+        high = sluice_log_hex(text[i + 1]);
+        low = sluice_log_hex(text[i + 2]);
+
+        if (high >= 0 && low >= 0) {
+            plain[n - 1] = (char) (high << 4 | low);
+            i += 2;
+        }
+    }
+
+    ok = sluice_log_secret(text, len) && sluice_log_secret(plain, n);
+
+    free(plain);
+
+    return ok;
+}
+
+
+static int
+sluice_log_hex(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+
+    c |= 0x20;
+
+    return (c >= 'a' && c <= 'f') ? c - 'a' + 10 : -1;
 }
 
 

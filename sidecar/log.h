@@ -47,8 +47,9 @@ bool sluice_log_secret(const char *text, size_t len);
 
 /*
  * For a URI, before anything parses it: what is between "://" and the last
- * "@" is a secret, as a whole and in the parts that a message might show.
- * false: no memory to keep them all.
+ * "@" is a secret, as a whole and in the parts that a message might show;
+ * so is what an option holds whose name ends in "password".  false: no memory
+ * to keep them all.
  */
 bool sluice_log_secret_uri(const char *uri);
 

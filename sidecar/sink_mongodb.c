@@ -8,11 +8,13 @@
 #define _GNU_SOURCE
 
 #include "sink.h"
+#include "clock.h"
 #include "codes.h"
 #include "collection.h"
 #include "insert.h"
 #include "log.h"
 
+#include <fcntl.h>
 #include <mongoc/mongoc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,7 +33,8 @@
 #define SLUICE_WTIMEOUT   10000         /* no answer of other servers        */
 
 #define SLUICE_INDEX_END  3             /* s that an end waits for indexes   */
-#define SLUICE_REPEAT     60000         /* ms between lines about indexes    */
+#define SLUICE_REPEAT     60000         /* ms between lines that are alike   */
+#define SLUICE_TELLS      8             /* of libmongoc, in that time        */
 
 
 typedef struct {
@@ -55,9 +58,22 @@ typedef struct {
 } sluice_sink_mongodb_t;
 
 
+/* a line of libmongoc's, as far as it is needed to know it again */
+typedef struct {
+    char                    text[128];
+    sluice_log_limit_t      limit;
+} sluice_mongodb_tell_t;
+
+
+static bool sluice_mongodb_secret_names(const char *uri);
 static void sluice_mongodb_logged(mongoc_log_level_t level,
     const char *domain, const char *message, void *data);
+static bool sluice_mongodb_due(const char *message);
 static bool sluice_mongodb_concern(sluice_sink_mongodb_t *mongodb,
+    sluice_error_t *error);
+static bool sluice_mongodb_tls(sluice_sink_mongodb_t *mongodb,
+    sluice_error_t *error);
+static bool sluice_mongodb_readable(const char *option, const char *path,
     sluice_error_t *error);
 static void sluice_mongodb_timeouts(sluice_sink_mongodb_t *mongodb);
 static sluice_sink_answer_t sluice_sink_mongodb_check(sluice_sink_t *sink,
@@ -75,6 +91,8 @@ static sluice_sink_answer_t sluice_mongodb_prepare(
 static sluice_sink_answer_t sluice_mongodb_look(
     sluice_sink_mongodb_t *mongodb, mongoc_database_t *database,
     bool *refused, sluice_error_t *error);
+static void sluice_mongodb_hint(const sluice_sink_mongodb_t *mongodb,
+    sluice_error_t *error);
 static void sluice_mongodb_start_indexer(sluice_sink_mongodb_t *mongodb);
 static void *sluice_mongodb_indexer(void *data);
 static bool sluice_mongodb_indexes(sluice_sink_mongodb_t *mongodb,
@@ -93,6 +111,13 @@ static sluice_sink_answer_t sluice_mongodb_failure(const char *what,
     const bson_t *reply, const bson_error_t *be, sluice_error_t *error);
 
 
+/* libmongoc has one handler for all, in any thread */
+
+static pthread_mutex_t        sluice_mongodb_telling =
+                                                  PTHREAD_MUTEX_INITIALIZER;
+static sluice_mongodb_tell_t  sluice_mongodb_tells[SLUICE_TELLS];
+
+
 sluice_sink_t *
 sluice_sink_mongodb_create(const sluice_options_t *options,
     sluice_error_t *error)
@@ -103,6 +128,7 @@ sluice_sink_mongodb_create(const sluice_options_t *options,
     sluice_sink_mongodb_t  *mongodb;
 
     if (!sluice_log_secret_uri(options->sink)
+        || !sluice_mongodb_secret_names(options->sink)
         || (mongodb = calloc(1, sizeof(sluice_sink_mongodb_t))) == NULL)
     {
         sluice_error(error, SLUICE_FAILED, "no memory");
@@ -143,7 +169,9 @@ sluice_sink_mongodb_create(const sluice_options_t *options,
         }
     }
 
-    if (!sluice_mongodb_concern(mongodb, error)) {
+    if (!sluice_mongodb_concern(mongodb, error)
+        || !sluice_mongodb_tls(mongodb, error))
+    {
         goto failed;
     }
 
@@ -246,16 +274,109 @@ sluice_sink_mongodb_tidy(void)
 }
 
 
+/*
+ * A password with an "&" that is not escaped goes on in the name of an option
+ * that libmongoc does not know, and tells, in lower case.
+ */
+
+static bool
+sluice_mongodb_secret_names(const char *uri)
+{
+    char         name[256];
+    size_t       i, n;
+    const char  *p;
+
+    p = strcasestr(uri, "password=");
+
+    while (p != NULL && (p = strchr(p, '&')) != NULL) {
+
+        n = strcspn(++p, "=&");
+
+        if (n >= sizeof(name)) {
+            n = sizeof(name) - 1;
+        }
+
+        for (i = 0; i < n; i++) {
+            name[i] = (p[i] >= 'A' && p[i] <= 'Z') ? (char) (p[i] | 0x20)
+                                                   : p[i];
+        }
+
+        name[n] = '\0';
+
+        if (mongoc_uri_option_is_bool(name) || mongoc_uri_option_is_int32(name)
+            || mongoc_uri_option_is_int64(name)
+            || mongoc_uri_option_is_utf8(name))
+        {
+            continue;
+        }
+
+        if (!sluice_log_secret(name, n)) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/*
+ * What matters comes back as an error, but for options that nobody knows, and
+ * for what is wrong with a file of TLS; the rest is for who looks for more.
+ */
+
 static void
 sluice_mongodb_logged(mongoc_log_level_t level, const char *domain,
     const char *message, void *data)
 {
-    (void) level;
+    bool  tell;
+
     (void) data;
 
-    /* what matters comes back as an error; this is for who looks for more */
+    tell = level <= MONGOC_LOG_LEVEL_WARNING && sluice_mongodb_due(message);
 
-    sluice_log(SLUICE_LOG_DEBUG, "libmongoc, %s: %s", domain, message);
+    sluice_log(tell ? SLUICE_LOG_WARN : SLUICE_LOG_DEBUG,
+               "libmongoc, %s: %s", domain, message);
+}
+
+
+/* the same once in a while, and no more than a few: it tries twice a second */
+
+static bool
+sluice_mongodb_due(const char *message)
+{
+    bool                    due;
+    uint64_t                now;
+    unsigned                i, withheld;
+    sluice_mongodb_tell_t  *tell, *place;
+
+    due = false;
+    place = NULL;
+    now = sluice_clock_ms();
+
+    pthread_mutex_lock(&sluice_mongodb_telling);
+
+    for (i = 0; i < SLUICE_TELLS; i++) {
+
+        tell = &sluice_mongodb_tells[i];
+
+        if (strncmp(tell->text, message, sizeof(tell->text) - 1) == 0) {
+            place = tell;
+            break;
+        }
+
+        if (now >= tell->limit.next) {
+            place = tell;
+        }
+    }
+
+    if (place != NULL) {
+        snprintf(place->text, sizeof(place->text), "%s", message);
+        due = sluice_log_due(&place->limit, SLUICE_REPEAT, &withheld);
+    }
+
+    pthread_mutex_unlock(&sluice_mongodb_telling);
+
+    return due;
 }
 
 
@@ -291,6 +412,83 @@ sluice_mongodb_concern(sluice_sink_mongodb_t *mongodb, sluice_error_t *error)
     mongoc_write_concern_destroy(concern);
 
     return true;
+}
+
+
+/* what is known to be wrong before anything is sent */
+
+static bool
+sluice_mongodb_tls(sluice_sink_mongodb_t *mongodb, sluice_error_t *error)
+{
+    const char  *ca, *key, *password;
+
+    if (!mongoc_uri_get_tls(mongodb->uri)) {
+        return true;
+    }
+
+    if (mongoc_uri_get_option_as_bool(mongodb->uri, MONGOC_URI_TLSINSECURE,
+                                      false)
+        || mongoc_uri_get_option_as_bool(mongodb->uri,
+                              MONGOC_URI_TLSALLOWINVALIDCERTIFICATES, false)
+        || mongoc_uri_get_option_as_bool(mongodb->uri,
+                              MONGOC_URI_TLSALLOWINVALIDHOSTNAMES, false))
+    {
+        sluice_log(SLUICE_LOG_WARN, "the URI of the sink has the server's "
+                   "certificate, or its name, not checked: whoever is in "
+                   "between can read the records, and keep them");
+    }
+
+    ca = mongoc_uri_get_option_as_utf8(mongodb->uri, MONGOC_URI_TLSCAFILE,
+                                       NULL);
+    key = mongoc_uri_get_option_as_utf8(mongodb->uri,
+                                     MONGOC_URI_TLSCERTIFICATEKEYFILE, NULL);
+
+    if ((ca != NULL && !sluice_mongodb_readable("tlsCAFile", ca, error))
+        || (key != NULL
+            && !sluice_mongodb_readable("tlsCertificateKeyFile", key, error)))
+    {
+        return false;
+    }
+
+    password = mongoc_uri_get_option_as_utf8(mongodb->uri,
+                             MONGOC_URI_TLSCERTIFICATEKEYFILEPASSWORD, NULL);
+
+    /* for a key that has one OpenSSL would ask the terminal, and wait */
+
+    if (key != NULL && password == NULL) {
+        mongoc_uri_set_option_as_utf8(mongodb->uri,
+                                MONGOC_URI_TLSCERTIFICATEKEYFILEPASSWORD, "");
+    }
+
+    return true;
+}
+
+
+static bool
+sluice_mongodb_readable(const char *option, const char *path,
+    sluice_error_t *error)
+{
+    int      fd;
+    char     byte;
+    ssize_t  n;
+
+    fd = open(path, O_RDONLY|O_CLOEXEC|O_NONBLOCK);
+    n = (fd != -1) ? read(fd, &byte, 1) : -1;
+
+    if (n == -1) {
+        sluice_error_errno(error, SLUICE_FAILED, "the URI of the sink: "
+                           "reading %s=%s failed", option, path);
+
+    } else if (n == 0) {
+        sluice_error(error, SLUICE_FAILED, "the URI of the sink: %s=%s is "
+                     "empty", option, path);
+    }
+
+    if (fd != -1) {
+        close(fd);
+    }
+
+    return n == 1;
 }
 
 
@@ -418,12 +616,48 @@ sluice_mongodb_look(sluice_sink_mongodb_t *mongodb,
 
     if (mongoc_cursor_error_document(cursor, &be, &reply)) {
         answer = sluice_mongodb_failure("listCollections", reply, &be, error);
+
+        if (be.domain == MONGOC_ERROR_SERVER_SELECTION) {
+            sluice_mongodb_hint(mongodb, error);
+        }
     }
 
     mongoc_cursor_destroy(cursor);
     bson_destroy(&opts);
 
     return answer;
+}
+
+
+/* the driver does not say so where TLS may be what is wrong */
+
+static void
+sluice_mongodb_hint(const sluice_sink_mongodb_t *mongodb,
+    sluice_error_t *error)
+{
+    size_t       len;
+    const char  *hint;
+
+    if (strstr(error->text, "initialize TLS") != NULL) {
+        hint = "a file that the URI names is not what it should be, or "
+               "tlsCertificateKeyFilePassword is not its password";
+
+    } else if (strstr(error->text, "Failed to read") == NULL
+               && strstr(error->text, "onnection closed") == NULL)
+    {
+        return;
+
+    } else if (!mongoc_uri_get_tls(mongodb->uri)) {
+        hint = "does the server want TLS? the URI has no tls=true";
+
+    } else {
+        hint = "does the server want another client certificate? see "
+               "tlsCertificateKeyFile";
+    }
+
+    len = strlen(error->text);
+
+    snprintf(error->text + len, sizeof(error->text) - len, " (%s)", hint);
 }
 
 

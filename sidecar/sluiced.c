@@ -48,7 +48,7 @@ static void sluiced_on_signal(int signo);
 static void sluiced_signals(void);
 static int sluiced_configure(sluiced_t *sluiced, int argc, char **argv);
 static int sluiced_flush(void);
-static void sluiced_hide_userinfo(int argc, char **argv);
+static void sluiced_hide_secrets(int argc, char **argv);
 static char *sluiced_quarantine_path(const sluice_options_t *options);
 static int sluiced_run(sluiced_t *sluiced);
 static sluice_status_t sluiced_open_dir(sluiced_t *sluiced,
@@ -125,7 +125,7 @@ sluiced_configure(sluiced_t *sluiced, int argc, char **argv)
 
     if (options->sink != NULL) {
         options->sink = strdup(options->sink);
-        sluiced_hide_userinfo(argc, argv);
+        sluiced_hide_secrets(argc, argv);
     }
 
     sluice_log_level((sluice_log_level_t) options->log_level);
@@ -174,7 +174,7 @@ sluiced_flush(void)
 /* what ps(1) shows of us */
 
 static void
-sluiced_hide_userinfo(int argc, char **argv)
+sluiced_hide_secrets(int argc, char **argv)
 {
     int    i;
     char  *start, *end;
@@ -185,6 +185,15 @@ sluiced_hide_userinfo(int argc, char **argv)
 
         if (end != NULL) {
             memset(start + 3, '*', (size_t) (end - start - 3));
+        }
+
+        /* all that follows: an unescaped one may have any character */
+
+        end = (start != NULL) ? strcasestr(start, "password=") : NULL;
+
+        if (end != NULL) {
+            end += sizeof("password=") - 1;
+            memset(end, '*', strlen(end));
         }
     }
 }

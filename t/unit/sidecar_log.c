@@ -49,6 +49,33 @@ test_log_many(void **state)
 }
 
 
+/* what an option holds whose name ends in "password" */
+
+static void
+test_log_query(void **state)
+{
+    (void) state;
+
+    sluice_log_secret_uri("mongodb://h/?tls=true&tlsCertificateKeyFilePASSWORD="
+                          "query%40W%c3%bc%zz%4&bare-rest&tlsCAFile=/a/file"
+                          "&sslClientCertificateKeyPassword=second%21");
+
+    test_log_redacted("is query%40W%c3%bc%zz%4 it?", "is *** it?");
+    test_log_redacted("is query@W\xc3\xbc%zz%4 it?", "is *** it?");
+    test_log_redacted("is bare-rest it?", "is *** it?");
+    test_log_redacted("is second%21 it?", "is *** it?");
+    test_log_redacted("is second! it?", "is *** it?");
+    test_log_redacted("is tlsCAFile=/a/file it?", "is tlsCAFile=/a/file it?");
+
+    /* none of these is a whole one */
+
+    sluice_log_secret_uri("mongodb://h/?password=");
+    sluice_log_secret_uri("mongodb://h/?password=&");
+    sluice_log_secret_uri("mongodb://h/?password=%");
+    sluice_log_secret_uri("mongodb://h/?password=%4");
+}
+
+
 /* as a whole, and where a message of somebody else's has cut it off */
 
 static void

@@ -267,6 +267,7 @@ main(void)
         util_test(test_lines_short),
         util_test(test_lines_locked),
         cmocka_unit_test(test_log_many),
+        cmocka_unit_test(test_log_query),
         cmocka_unit_test(test_log_long),
         cmocka_unit_test(test_log_within),
         cmocka_unit_test(test_log_cut)
