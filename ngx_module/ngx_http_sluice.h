@@ -96,7 +96,8 @@ typedef struct {
     ngx_http_sluice_zone_key_conf_t  key;
     sluice_limit_conf_t         conf;
     ngx_uint_t                  unit;
-
+    uint64_t                    least;          /* limit of any location, 0: */
+                                                /* none is a number          */
     sluice_limit_t              limit;
     sluice_limit_t              former;
     uint64_t                    former_since;   /* ms, its last user seen    */

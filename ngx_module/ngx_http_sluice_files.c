@@ -207,6 +207,18 @@ ngx_http_sluice_files_zones(ngx_cycle_t *cycle,
             return NGX_ERROR;
         }
 
+        /* it would refuse everybody until it no longer counts */
+
+        if (zone->former.buckets != NULL && zone->least != 0
+            && zone->least < zone->former.scale)
+        {
+            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                          "zone \"%V\" has counted in units of %uD so far, "
+                          "and now has a limit of %uL: give it another name",
+                          &zone->named.name, zone->former.scale, zone->least);
+            return NGX_ERROR;
+        }
+
         if (zone->former.buckets != NULL) {
             ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
                           "zone \"%V\" has a new size: \"%s\" counts, too, "

@@ -525,6 +525,12 @@ ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
     for (i = 0; i < slcf->limits->nelts; i++) {
         zone = limit[i].zone;
 
+        if (limit[i].max_value == NULL
+            && (zone->least == 0 || limit[i].max < zone->least))
+        {
+            zone->least = limit[i].max;
+        }
+
         /* it would let everybody through */
 
         if (zone->key.by_client && slcf->client == NULL) {

@@ -5,8 +5,9 @@
  * of a dialect know: x-ratelimit-* of OpenAI, anthropic-ratelimit-*.
  *
  * They are true of the moment of the decision: what the window holds and when
- * it holds nothing.  Headers of the same names from the upstream go: they
- * tell of the gateway's key, not of the client.
+ * it holds nothing.  Headers of these families from the upstream go, those
+ * that we have no value for as well: they tell of the gateway's key, not of
+ * the client.
  */
 
 #include "ngx_http_sluice.h"
@@ -45,6 +46,10 @@ static ngx_int_t ngx_http_sluice_ratelimit(ngx_http_request_t *r,
 static ngx_int_t ngx_http_sluice_dialect(ngx_http_request_t *r,
     ngx_uint_t format, ngx_http_sluice_quota_t *quota);
 static u_char *ngx_http_sluice_duration(u_char *p, uint64_t ms);
+static void ngx_http_sluice_clear_family(ngx_http_request_t *r,
+    ngx_str_t *prefix);
+static void ngx_http_sluice_clear(ngx_http_request_t *r, ngx_str_t *name,
+    ngx_uint_t longer);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
@@ -62,6 +67,14 @@ static const char  *ngx_http_sluice_quota_units[NGX_HTTP_SLUICE_UNITS + 1] = {
 
 static ngx_str_t  ngx_http_sluice_policy_name = ngx_string("RateLimit-Policy");
 static ngx_str_t  ngx_http_sluice_ratelimit_name = ngx_string("RateLimit");
+
+
+static ngx_str_t  ngx_http_sluice_families[] = {
+    ngx_string("ratelimit"),
+    ngx_string("x-ratelimit-"),
+    ngx_string("anthropic-ratelimit-"),
+    ngx_null_string
+};
 
 
 /* limit, remaining, reset: by NGX_HTTP_SLUICE_UNIT_..., no bytes */
@@ -109,7 +122,7 @@ ngx_http_sluice_limit_headers_init(ngx_http_sluice_main_conf_t *smcf)
 static ngx_int_t
 ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
 {
-    ngx_uint_t                n, unit;
+    ngx_uint_t                i, n, unit;
     ngx_http_sluice_ctx_t    *ctx;
     ngx_http_sluice_quota_t  *quota, quotas[NGX_HTTP_SLUICE_QUOTAS_MAX];
 
@@ -124,6 +137,10 @@ ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
     }
 
     n = ngx_http_sluice_quotas(ctx, quotas);
+
+    for (i = 0; n != 0 && ngx_http_sluice_families[i].len != 0; i++) {
+        ngx_http_sluice_clear_family(r, &ngx_http_sluice_families[i]);
+    }
 
     if (n == 0 || ngx_http_sluice_ratelimit(r, quotas, n) != NGX_OK) {
         return ngx_http_next_header_filter(r);
@@ -438,6 +455,21 @@ ngx_http_sluice_set_header(ngx_http_request_t *r, ngx_str_t *name,
 void
 ngx_http_sluice_clear_header(ngx_http_request_t *r, ngx_str_t *name)
 {
+    ngx_http_sluice_clear(r, name, 0);
+}
+
+
+static void
+ngx_http_sluice_clear_family(ngx_http_request_t *r, ngx_str_t *prefix)
+{
+    ngx_http_sluice_clear(r, prefix, 1);
+}
+
+
+static void
+ngx_http_sluice_clear(ngx_http_request_t *r, ngx_str_t *name,
+    ngx_uint_t longer)
+{
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
@@ -447,7 +479,8 @@ ngx_http_sluice_clear_header(ngx_http_request_t *r, ngx_str_t *name)
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            if (h[i].key.len == name->len
+            if ((longer ? h[i].key.len >= name->len
+                        : h[i].key.len == name->len)
                 && ngx_strncasecmp(h[i].key.data, name->data, name->len) == 0)
             {
                 h[i].hash = 0;

@@ -9,7 +9,7 @@ Sluice::Test::lasting_dir();
 use_hup();
 no_shuffle();
 
-plan tests => 46;
+plan tests => 53;
 
 our $config = '
     sluice_limit_headers on;
@@ -147,3 +147,36 @@ zone.settle.1
 zone.settle.2
 zone.up.1
 zone.up.2
+
+
+
+=== TEST 6: units that were larger than a limit is now would refuse everybody
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone all zone=coarse:64k window=1h scale=1000;
+--- config
+    location = /t {
+        sluice_limit zone=coarse limit=5000 weight=1000;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request
+GET /t
+
+
+
+=== TEST 7: so it is refused itself, and what was goes on
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone all zone=coarse:64k window=1h;
+--- config
+    location = /t {
+        sluice_limit zone=coarse limit=500;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- reload_fails
+--- request eval
+["GET /t", "GET /t", "GET /t", "GET /t", "GET /t"]
+--- error_code eval
+[200, 200, 200, 200, 429]
+--- x_log
+1: zone "coarse" has counted in units of 1000 so far, and now has a limit of 500: give it another name
