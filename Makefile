@@ -268,7 +268,7 @@ $(BUILD)/faults/sluiced: $(wildcard shm/*.[ch] sidecar/*.[ch])
 
 .PHONY: e2e
 e2e: all $(BUILD)/load $(BUILD)/producer $(BUILD)/faults/sluiced ## all of it with a database, killed again and again
-	@SLUICE_BUILD=$(abspath $(BUILD)) $(PROVE) -e '$(PYTHON)' t/e2e/*.py
+	@SLUICE_BUILD=$(abspath $(BUILD)) $(PROVE) -j2 -e '$(PYTHON)' t/e2e/*.py
 
 .PHONY: model
 model: ## the lock-free algorithms, every interleaving (spin)
