@@ -66,10 +66,6 @@ void sluice_ctl_conns(sluice_ctl_t *ctl);
 
 /* ctl_read.c */
 
-/* the names of files with that prefix, sorted; NULL-terminated, to be freed */
-char **sluice_ctl_list(sluice_ctl_t *ctl, const char *prefix);
-void sluice_ctl_list_free(char **names);
-
 /*
  * Opens a file; one from before the last boot is fine, *stale tells.  false:
  * it is noted as skipped, unless it has gone in the meantime.
@@ -99,6 +95,11 @@ void sluice_ctl_table(sluice_ctl_t *ctl, const char *name,
     const sluice_column_t *columns);
 void sluice_ctl_row(sluice_ctl_t *ctl, const bson_t *row);
 void sluice_ctl_table_end(sluice_ctl_t *ctl);
+
+/* such a table with what `visit` makes of each file with that prefix */
+void sluice_ctl_files(sluice_ctl_t *ctl, const char *table,
+    const sluice_column_t *columns, const char *prefix,
+    void (*visit)(sluice_ctl_t *ctl, const char *name));
 
 /* names and numbers; `text` explains a name in the table, may be NULL */
 void sluice_ctl_object(sluice_ctl_t *ctl, const char *name,

@@ -43,18 +43,8 @@ static const sluice_column_t  sluice_ctl_conn_columns[] = {
 void
 sluice_ctl_conns(sluice_ctl_t *ctl)
 {
-    char  **names, **name;
-
-    sluice_ctl_table(ctl, "conn_zones", sluice_ctl_conn_columns);
-
-    names = sluice_ctl_list(ctl, SLUICE_CONN_PREFIX);
-
-    for (name = names; name != NULL && *name != NULL; name++) {
-        sluice_ctl_conn(ctl, *name);
-    }
-
-    sluice_ctl_list_free(names);
-    sluice_ctl_table_end(ctl);
+    sluice_ctl_files(ctl, "conn_zones", sluice_ctl_conn_columns,
+                     SLUICE_CONN_PREFIX, sluice_ctl_conn);
 }
 
 

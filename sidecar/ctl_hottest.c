@@ -34,8 +34,7 @@ typedef struct {
 } sluice_ctl_hottest_t;
 
 
-static void sluice_ctl_zone_hottest(sluice_ctl_t *ctl, const char *name,
-    sluice_ctl_hottest_t *hottest);
+static void sluice_ctl_zone_hottest(sluice_ctl_t *ctl, const char *name);
 static void sluice_ctl_hottest_slot(sluice_u128_t slot, void *data);
 static int sluice_ctl_hotter(const void *one, const void *two);
 
@@ -53,63 +52,50 @@ static const sluice_column_t  sluice_ctl_hottest_columns[] = {
 void
 sluice_ctl_hottest(sluice_ctl_t *ctl)
 {
-    char                  **names, **name;
-    sluice_ctl_hottest_t    hottest;
-
-    hottest.size = (unsigned) ctl->top;
-    hottest.hot = calloc(hottest.size, sizeof(sluice_ctl_hot_t));
-
-    if (hottest.hot == NULL) {
-        sluice_ctl_skip(ctl, ".", "no memory");
-        return;
-    }
-
-    sluice_ctl_table(ctl, "hottest", sluice_ctl_hottest_columns);
-
-    names = sluice_ctl_list(ctl, SLUICE_LIMIT_PREFIX);
-
-    for (name = names; name != NULL && *name != NULL; name++) {
-        sluice_ctl_zone_hottest(ctl, *name, &hottest);
-    }
-
-    sluice_ctl_list_free(names);
-    sluice_ctl_table_end(ctl);
-
-    free(hottest.hot);
+    sluice_ctl_files(ctl, "hottest", sluice_ctl_hottest_columns,
+                     SLUICE_LIMIT_PREFIX, sluice_ctl_zone_hottest);
 }
 
 
 static void
-sluice_ctl_zone_hottest(sluice_ctl_t *ctl, const char *name,
-    sluice_ctl_hottest_t *hottest)
+sluice_ctl_zone_hottest(sluice_ctl_t *ctl, const char *name)
 {
-    bool            stale;
-    char            subject[SLUICE_NAME_MAX], key[16];
-    bson_t          row;
-    unsigned        i, n;
-    sluice_file_t   file;
+    bool                   stale;
+    char                   subject[SLUICE_NAME_MAX], key[16];
+    bson_t                 row;
+    unsigned               i, n;
+    sluice_file_t          file;
+    sluice_ctl_hottest_t   hottest;
 
     if (!sluice_ctl_open(ctl, name, SLUICE_FILE_ZONE, &file, &stale)) {
         return;
     }
 
-    hottest->n = 0;
-    hottest->now = sluice_clock_ms();
-    hottest->window = (uint32_t) file.header.geometry[1];
+    hottest.n = 0;
+    hottest.size = (unsigned) ctl->top;
+    hottest.now = sluice_clock_ms();
+    hottest.window = (uint32_t) file.header.geometry[1];
+    hottest.hot = calloc(hottest.size, sizeof(sluice_ctl_hot_t));
+
+    if (hottest.hot == NULL) {
+        sluice_ctl_skip(ctl, name, "no memory");
+        sluice_file_close(&ctl->dir, &file);
+        return;
+    }
 
     /* after a boot no window of it is live */
 
     if (!stale) {
         (void) sluice_ctl_each_slot(ctl, &file, sluice_ctl_hottest_slot,
-                                    hottest);
+                                    &hottest);
     }
 
-    if (hottest->n > 1) {
-        qsort(hottest->hot, hottest->n, sizeof(sluice_ctl_hot_t),
+    if (hottest.n > 1) {
+        qsort(hottest.hot, hottest.n, sizeof(sluice_ctl_hot_t),
               sluice_ctl_hotter);
     }
 
-    for (i = 0; i < hottest->n; i++) {
+    for (i = 0; i < hottest.n; i++) {
         bson_init(&row);
 
         if (sluice_name_parse(name, SLUICE_LIMIT_PREFIX, subject,
@@ -119,18 +105,19 @@ sluice_ctl_zone_hottest(sluice_ctl_t *ctl, const char *name,
             sluice_ctl_number(&row, "number", n);
         }
 
-        snprintf(key, sizeof(key), "%012" PRIx64, hottest->hot[i].fingerprint);
+        snprintf(key, sizeof(key), "%012" PRIx64, hottest.hot[i].fingerprint);
 
         BSON_APPEND_UTF8(&row, "key", key);
         sluice_ctl_number(&row, "used",
-                          hottest->hot[i].used * file.header.geometry[2]);
+                          hottest.hot[i].used * file.header.geometry[2]);
         BSON_APPEND_DOUBLE(&row, "reset_s",
-                           (double) hottest->hot[i].reset / 1e3);
+                           (double) hottest.hot[i].reset / 1e3);
 
         sluice_ctl_row(ctl, &row);
         bson_destroy(&row);
     }
 
+    free(hottest.hot);
     sluice_file_close(&ctl->dir, &file);
 }
 

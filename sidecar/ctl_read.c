@@ -66,7 +66,9 @@ sluice_ctl_compare(const void *one, const void *two)
 }
 
 
-char **
+/* the names of files with that prefix, sorted; NULL-terminated */
+
+static char **
 sluice_ctl_list(sluice_ctl_t *ctl, const char *prefix)
 {
     sluice_error_t       error;
@@ -89,7 +91,7 @@ sluice_ctl_list(sluice_ctl_t *ctl, const char *prefix)
 }
 
 
-void
+static void
 sluice_ctl_list_free(char **names)
 {
     char  **name;
@@ -99,6 +101,26 @@ sluice_ctl_list_free(char **names)
     }
 
     free(names);
+}
+
+
+void
+sluice_ctl_files(sluice_ctl_t *ctl, const char *table,
+    const sluice_column_t *columns, const char *prefix,
+    void (*visit)(sluice_ctl_t *ctl, const char *name))
+{
+    char  **names, **name;
+
+    sluice_ctl_table(ctl, table, columns);
+
+    names = sluice_ctl_list(ctl, prefix);
+
+    for (name = names; name != NULL && *name != NULL; name++) {
+        visit(ctl, *name);
+    }
+
+    sluice_ctl_list_free(names);
+    sluice_ctl_table_end(ctl);
 }
 
 

@@ -39,18 +39,8 @@ static const sluice_column_t  sluice_ctl_request_columns[] = {
 void
 sluice_ctl_requests(sluice_ctl_t *ctl)
 {
-    char  **names, **name;
-
-    sluice_ctl_table(ctl, "requests", sluice_ctl_request_columns);
-
-    names = sluice_ctl_list(ctl, SLUICE_LANE_PREFIX);
-
-    for (name = names; name != NULL && *name != NULL; name++) {
-        sluice_ctl_lane_requests(ctl, *name);
-    }
-
-    sluice_ctl_list_free(names);
-    sluice_ctl_table_end(ctl);
+    sluice_ctl_files(ctl, "requests", sluice_ctl_request_columns,
+                     SLUICE_LANE_PREFIX, sluice_ctl_lane_requests);
 }
 
 

@@ -198,18 +198,8 @@ sluice_ctl_slot(sluice_ctl_t *ctl, const sluice_file_t *file,
 static void
 sluice_ctl_lanes(sluice_ctl_t *ctl)
 {
-    char  **names, **name;
-
-    sluice_ctl_table(ctl, "lanes", sluice_ctl_lane_columns);
-
-    names = sluice_ctl_list(ctl, SLUICE_LANE_PREFIX);
-
-    for (name = names; name != NULL && *name != NULL; name++) {
-        sluice_ctl_lane(ctl, *name);
-    }
-
-    sluice_ctl_list_free(names);
-    sluice_ctl_table_end(ctl);
+    sluice_ctl_files(ctl, "lanes", sluice_ctl_lane_columns,
+                     SLUICE_LANE_PREFIX, sluice_ctl_lane);
 }
 
 
@@ -276,18 +266,8 @@ sluice_ctl_lane(sluice_ctl_t *ctl, const char *name)
 static void
 sluice_ctl_pools(sluice_ctl_t *ctl)
 {
-    char  **names, **name;
-
-    sluice_ctl_table(ctl, "pools", sluice_ctl_pool_columns);
-
-    names = sluice_ctl_list(ctl, SLUICE_POOL_PREFIX);
-
-    for (name = names; name != NULL && *name != NULL; name++) {
-        sluice_ctl_pool(ctl, *name);
-    }
-
-    sluice_ctl_list_free(names);
-    sluice_ctl_table_end(ctl);
+    sluice_ctl_files(ctl, "pools", sluice_ctl_pool_columns,
+                     SLUICE_POOL_PREFIX, sluice_ctl_pool);
 }
 
 
@@ -378,18 +358,8 @@ sluice_ctl_member_row(sluice_ctl_t *ctl, const char *pool,
 static void
 sluice_ctl_zones(sluice_ctl_t *ctl)
 {
-    char  **names, **name;
-
-    sluice_ctl_table(ctl, "zones", sluice_ctl_zone_columns);
-
-    names = sluice_ctl_list(ctl, SLUICE_LIMIT_PREFIX);
-
-    for (name = names; name != NULL && *name != NULL; name++) {
-        sluice_ctl_zone(ctl, *name);
-    }
-
-    sluice_ctl_list_free(names);
-    sluice_ctl_table_end(ctl);
+    sluice_ctl_files(ctl, "zones", sluice_ctl_zone_columns,
+                     SLUICE_LIMIT_PREFIX, sluice_ctl_zone);
 }
 
 
