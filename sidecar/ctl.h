@@ -110,6 +110,10 @@ void sluice_ctl_number(bson_t *row, const char *key, uint64_t value);
 void sluice_ctl_text(bson_t *row, const char *key, const char *text,
     size_t size);
 
+/* what a file is of, under that key, and its number: of zone.rpm.1 */
+void sluice_ctl_named(bson_t *row, const char *key, const char *file,
+    const char *prefix);
+
 /* "since" and "age_s" of a wall clock time in microseconds */
 void sluice_ctl_since(const sluice_ctl_t *ctl, bson_t *row, uint64_t time);
 

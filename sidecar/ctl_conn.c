@@ -52,10 +52,9 @@ static void
 sluice_ctl_conn(sluice_ctl_t *ctl, const char *name)
 {
     bool                   stale;
-    char                   subject[SLUICE_NAME_MAX];
     bson_t                 row;
     size_t                 size;
-    unsigned               i, n;
+    unsigned               i;
     uint64_t               rows;
     sluice_file_t          file;
     sluice_ctl_census_t    census;
@@ -100,12 +99,7 @@ sluice_ctl_conn(sluice_ctl_t *ctl, const char *name)
 
     bson_init(&row);
 
-    if (sluice_name_parse(name, SLUICE_CONN_PREFIX, subject, sizeof(subject),
-                          &n))
-    {
-        BSON_APPEND_UTF8(&row, "zone", subject);
-        sluice_ctl_number(&row, "number", n);
-    }
+    sluice_ctl_named(&row, "zone", name, SLUICE_CONN_PREFIX);
 
     sluice_ctl_number(&row, "size", file.header.size);
     sluice_ctl_number(&row, "rows", rows);

@@ -61,9 +61,9 @@ static void
 sluice_ctl_zone_hottest(sluice_ctl_t *ctl, const char *name)
 {
     bool                   stale;
-    char                   subject[SLUICE_NAME_MAX], key[16];
+    char                   key[16];
     bson_t                 row;
-    unsigned               i, n;
+    unsigned               i;
     sluice_file_t          file;
     sluice_ctl_hottest_t   hottest;
 
@@ -98,12 +98,7 @@ sluice_ctl_zone_hottest(sluice_ctl_t *ctl, const char *name)
     for (i = 0; i < hottest.n; i++) {
         bson_init(&row);
 
-        if (sluice_name_parse(name, SLUICE_LIMIT_PREFIX, subject,
-                              sizeof(subject), &n))
-        {
-            BSON_APPEND_UTF8(&row, "zone", subject);
-            sluice_ctl_number(&row, "number", n);
-        }
+        sluice_ctl_named(&row, "zone", name, SLUICE_LIMIT_PREFIX);
 
         snprintf(key, sizeof(key), "%012" PRIx64, hottest.hot[i].fingerprint);
 

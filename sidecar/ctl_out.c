@@ -330,6 +330,20 @@ sluice_ctl_text(bson_t *row, const char *key, const char *text, size_t size)
 
 
 void
+sluice_ctl_named(bson_t *row, const char *key, const char *file,
+    const char *prefix)
+{
+    char      subject[SLUICE_NAME_MAX];
+    unsigned  number;
+
+    if (sluice_name_parse(file, prefix, subject, sizeof(subject), &number)) {
+        bson_append_utf8(row, key, -1, subject, -1);
+        sluice_ctl_number(row, "number", number);
+    }
+}
+
+
+void
 sluice_ctl_since(const sluice_ctl_t *ctl, bson_t *row, uint64_t time)
 {
     char       text[64];

@@ -312,20 +312,15 @@ static void
 sluice_ctl_member_row(sluice_ctl_t *ctl, const char *pool,
     const sluice_pool_member_t *member, bool stale)
 {
-    char         subject[SLUICE_NAME_MAX], text[32];
+    char         text[32];
     bson_t       row;
-    unsigned     n, state;
+    unsigned     state;
     uint64_t     now, until;
     const char  *name;
 
     bson_init(&row);
 
-    if (sluice_name_parse(pool, SLUICE_POOL_PREFIX, subject, sizeof(subject),
-                          &n))
-    {
-        BSON_APPEND_UTF8(&row, "pool", subject);
-        sluice_ctl_number(&row, "number", n);
-    }
+    sluice_ctl_named(&row, "pool", pool, SLUICE_POOL_PREFIX);
 
     sluice_ctl_text(&row, "member", member->id, SLUICE_NAME_MAX);
 
@@ -367,10 +362,9 @@ static void
 sluice_ctl_zone(sluice_ctl_t *ctl, const char *name)
 {
     bool                    stale;
-    char                    subject[SLUICE_NAME_MAX];
     bson_t                  row;
     size_t                  size;
-    unsigned                i, n;
+    unsigned                i;
     uint64_t                live, slots;
     sluice_file_t           file;
     const uint64_t         *g;
@@ -414,12 +408,7 @@ sluice_ctl_zone(sluice_ctl_t *ctl, const char *name)
 
     bson_init(&row);
 
-    if (sluice_name_parse(name, SLUICE_LIMIT_PREFIX, subject, sizeof(subject),
-                          &n))
-    {
-        BSON_APPEND_UTF8(&row, "zone", subject);
-        sluice_ctl_number(&row, "number", n);
-    }
+    sluice_ctl_named(&row, "zone", name, SLUICE_LIMIT_PREFIX);
 
     BSON_APPEND_DOUBLE(&row, "window_s", (double) g[1] / 1e3);
     sluice_ctl_number(&row, "scale", g[2]);
