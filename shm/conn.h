@@ -37,8 +37,6 @@
 #include "hash.h"
 #include "workers.h"
 
-#include <string.h>
-
 
 #define SLUICE_CONN_PREFIX       "conn."
 #define SLUICE_CONN_BUCKET       4              /* rows                      */
@@ -158,16 +156,7 @@ sluice_conn_hash(const sluice_conn_t *conn, const void *data, size_t len)
 static inline sluice_hash_t
 sluice_conn_hash_id(const sluice_conn_t *conn, const uint8_t id[16])
 {
-    uint64_t       word[4];
-    sluice_hash_t  hash;
-
-    memcpy(word, id, 16);
-    memcpy(word + 2, conn->file.header.key, 16);
-
-    hash.lo = word[0] ^ word[2];
-    hash.hi = word[1] ^ word[3];
-
-    return hash;
+    return sluice_hash_id(conn->file.header.key, id);
 }
 
 /*

@@ -17,6 +17,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 
 typedef struct {
@@ -30,6 +31,25 @@ uint32_t sluice_crc32c(uint32_t crc, const void *data, size_t len);
 
 sluice_hash_t sluice_siphash(const uint8_t key[16], const void *data,
     size_t len);
+
+/*
+ * The same for 128 bits which nobody could choose, as those of a keyed hash:
+ * another hash would add nothing, the key only tells tables apart.
+ */
+static inline sluice_hash_t
+sluice_hash_id(const uint8_t key[16], const uint8_t id[16])
+{
+    uint64_t       word[4];
+    sluice_hash_t  hash;
+
+    memcpy(word, id, 16);
+    memcpy(word + 2, key, 16);
+
+    hash.lo = word[0] ^ word[2];
+    hash.hi = word[1] ^ word[3];
+
+    return hash;
+}
 
 
 #endif /* SLUICE_HASH_H */

@@ -32,8 +32,6 @@
 #include "hash.h"
 #include "workers.h"
 
-#include <string.h>
-
 
 #define SLUICE_LIMIT_PREFIX       "zone."
 #define SLUICE_LIMIT_BUCKET       8             /* slots: two cache lines    */
@@ -171,16 +169,7 @@ sluice_limit_hash(const sluice_limit_t *limit, const void *data, size_t len)
 static inline sluice_hash_t
 sluice_limit_hash_id(const sluice_limit_t *limit, const uint8_t id[16])
 {
-    uint64_t       word[4];
-    sluice_hash_t  hash;
-
-    memcpy(word, id, 16);
-    memcpy(word + 2, limit->file.header.key, 16);
-
-    hash.lo = word[0] ^ word[2];
-    hash.hi = word[1] ^ word[3];
-
-    return hash;
+    return sluice_hash_id(limit->file.header.key, id);
 }
 
 /* what an amount costs in units, rounded up; over UNITS_MAX: UNITS_MAX + 1 */
