@@ -9,9 +9,11 @@
 
 static ngx_int_t ngx_http_sluice_limit_collect(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
-static ngx_int_t ngx_http_sluice_limit_add(ngx_http_request_t *r,
-    ngx_http_sluice_ctx_t *ctx, ngx_http_sluice_limit_t *limit,
-    sluice_limit_t *table, ngx_http_sluice_zone_key_t *key);
+static ngx_int_t ngx_http_sluice_limit_amounts(ngx_http_request_t *r,
+    ngx_http_sluice_limit_t *limit, uint64_t *max, uint64_t *weight);
+static void ngx_http_sluice_limit_add(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_limit_t *limit, sluice_limit_t *table,
+    ngx_http_sluice_zone_key_t *key, uint64_t max, uint64_t weight);
 static sluice_hash_t ngx_http_sluice_limit_hash(sluice_limit_t *table,
     ngx_http_sluice_zone_key_t *key);
 static ngx_uint_t ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx,
@@ -142,6 +144,7 @@ static ngx_int_t
 ngx_http_sluice_limit_collect(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx)
 {
+    uint64_t                     max, weight;
     ngx_int_t                    rc;
     ngx_uint_t                   i;
     ngx_http_sluice_zone_t      *zone;
@@ -182,18 +185,18 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
             continue;
         }
 
-        if (ngx_http_sluice_limit_add(r, ctx, &limit[i], &zone->limit, &key)
+        if (ngx_http_sluice_limit_amounts(r, &limit[i], &max, &weight)
             != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        if (sluice_limit_former_counts(&zone->limit, &zone->former)
-            && ngx_http_sluice_limit_add(r, ctx, &limit[i], &zone->former,
-                                         &key)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
+        ngx_http_sluice_limit_add(ctx, &limit[i], &zone->limit, &key, max,
+                                  weight);
+
+        if (sluice_limit_former_counts(&zone->limit, &zone->former)) {
+            ngx_http_sluice_limit_add(ctx, &limit[i], &zone->former, &key,
+                                      max, weight);
         }
     }
 
@@ -202,19 +205,15 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
 
 
 static ngx_int_t
-ngx_http_sluice_limit_add(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_limit_t *limit, sluice_limit_t *table,
-    ngx_http_sluice_zone_key_t *key)
+ngx_http_sluice_limit_amounts(ngx_http_request_t *r,
+    ngx_http_sluice_limit_t *limit, uint64_t *max, uint64_t *weight)
 {
-    uint64_t                   max, weight;
-    ngx_http_sluice_charge_t  *c;
-
-    max = limit->max;
-    weight = limit->weight;
+    *max = limit->max;
+    *weight = limit->weight;
 
     if (limit->max_value != NULL
         && ngx_http_sluice_amount(r, limit->max_value,
-                                  "a limit must be a number, not", &max)
+                                  "a limit must be a number, not", max)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -222,7 +221,7 @@ ngx_http_sluice_limit_add(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 
     if (limit->weight_value != NULL
         && ngx_http_sluice_amount(r, limit->weight_value,
-                                  "a weight must be a number, not", &weight)
+                                  "a weight must be a number, not", weight)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -230,14 +229,23 @@ ngx_http_sluice_limit_add(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 
     /* a former table may have a smaller scale: there it counts as the most */
 
-    if (table == &limit->zone->limit
-        && max / table->scale > SLUICE_LIMIT_UNITS_MAX)
-    {
+    if (*max / limit->zone->limit.scale > SLUICE_LIMIT_UNITS_MAX) {
         ngx_http_sluice_complain(r, "a limit is more than the scale of its "
                                  "zone allows: zone",
                                  &limit->zone->named.name);
         return NGX_ERROR;
     }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sluice_limit_add(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_limit_t *limit, sluice_limit_t *table,
+    ngx_http_sluice_zone_key_t *key, uint64_t max, uint64_t weight)
+{
+    ngx_http_sluice_charge_t  *c;
 
     c = &ctx->charges[ctx->ncharges++];
 
@@ -248,8 +256,6 @@ ngx_http_sluice_limit_add(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     c->n = sluice_limit_units(table, weight);
     c->charged = 0;
     c->refused = 0;
-
-    return NGX_OK;
 }
 
 
