@@ -1,0 +1,146 @@
+
+/*
+ * Which member of a pool a try goes to: one worker's view of a pool.
+ *
+ * A member may be chosen if it is well (member.h), has a place (max_conns), and
+ * its windows have room; one that is full is passed over.  Backups are asked
+ * when no other can be had.  Among those left:
+ *
+ *   round_robin   smooth, by weight, as nginx's own
+ *   least_used    the least in flight by weight, round robin among equals
+ *   random        the lesser used, by weight, of two drawn by weight
+ *   hash          rendezvous (Thaler, Ravishankar 1998), by weight: a value
+ *                 keeps its member, and when one leaves only its values move
+ *
+ * In flight elsewhere is added up once a millisecond at most, in flight here is
+ * known at any time; max_conns is exact all the same, and so are windows: they
+ * are tried for by compare-and-swap when the member has been chosen, and
+ * another one is chosen if that fails.
+ *
+ * One thread's, in private memory.  Choosing is O(members), no system call.
+ */
+
+#ifndef SLUICE_BALANCE_H
+#define SLUICE_BALANCE_H
+
+#include "pool.h"
+
+
+#define SLUICE_BALANCE_MAX      256            /* members of a pool         */
+#define SLUICE_WEIGHT_MAX       1000
+#define SLUICE_MEMBER_LIMITS    4
+
+
+typedef enum {
+    SLUICE_BALANCE_ROUND_ROBIN = 0,
+    SLUICE_BALANCE_LEAST_USED,
+    SLUICE_BALANCE_RANDOM,
+    SLUICE_BALANCE_HASH
+} sluice_balance_method_t;
+
+
+/* a member as it is configured: filled in by the caller */
+typedef struct {
+    const char             *id;
+    unsigned                line;       /* in the pool's file                */
+    uint32_t                weight;     /* 1 to SLUICE_WEIGHT_MAX            */
+    uint32_t                max_conns;  /* 0: no limit                       */
+    bool                    backup;
+    unsigned                nlimits;
+    sluice_member_limit_t   limit[SLUICE_MEMBER_LIMITS];
+} sluice_balance_conf_t;
+
+
+typedef struct sluice_balance_s  sluice_balance_t;
+
+
+/* members that this request has had; all zero at first */
+typedef struct {
+    uint64_t  bits[SLUICE_BALANCE_MAX / 64];
+} sluice_balance_set_t;
+
+static inline void
+sluice_balance_set(sluice_balance_set_t *set, unsigned member)
+{
+    set->bits[member / 64] |= 1ull << member % 64;
+}
+
+static inline bool
+sluice_balance_has(const sluice_balance_set_t *set, unsigned member)
+{
+    return set->bits[member / 64] >> member % 64 & 1;
+}
+
+
+/* what a try holds: to be given back once, by the same slot */
+typedef struct {
+    unsigned             member;        /* index of its configuration        */
+    sluice_member_try_t  try;
+    uint64_t             tokens;        /* charged                           */
+    sluice_window_t      window[SLUICE_MEMBER_LIMITS];
+} sluice_balance_hold_t;
+
+
+typedef enum {
+    SLUICE_BALANCE_TAKEN = 0,
+    SLUICE_BALANCE_COOLING,     /* none now: each is cooling or full, and    */
+                                /* will be well by itself                    */
+    SLUICE_BALANCE_NONE         /* none now, and not all of them for that    */
+} sluice_balance_result_t;
+
+
+/*
+ * conf: n of them (1 to SLUICE_BALANCE_MAX), weights right; it and pool stay
+ * where they are as long as the balance.  memory: of sluice_balance_size(n)
+ * bytes, 64-byte aligned.  A fork()ed copy serves after
+ * sluice_balance_start() with that process's slot and a number of its own.
+ */
+size_t sluice_balance_size(unsigned n);
+
+sluice_balance_t *sluice_balance_init(void *memory, sluice_pool_t *pool,
+    sluice_balance_method_t method, const sluice_balance_conf_t *conf,
+    unsigned n);
+
+void sluice_balance_start(sluice_balance_t *balance, unsigned slot,
+    uint64_t seed);
+
+/*
+ * Whether a member that is not in `had` (NULL: none are) could be taken now;
+ * nothing is taken.  Not TAKEN: *retry, ms until one may be, SLUICE_NEVER if
+ * nobody knows.
+ */
+sluice_balance_result_t sluice_balance_look(sluice_balance_t *balance,
+    const sluice_balance_set_t *had, uint64_t tokens, uint64_t now,
+    uint64_t *retry);
+
+/*
+ * Takes one, and puts it into `had`.  hash: of the value, for HASH.  tokens:
+ * the estimate, charged to windows that count them.  probe: ms, the deadline of
+ * a probe, should it become one.  prefer: a member to be taken if it can be, and
+ * SLUICE_BALANCE_MAX for none.
+ */
+sluice_balance_result_t sluice_balance_take(sluice_balance_t *balance,
+    sluice_balance_set_t *had, unsigned prefer, uint64_t hash,
+    uint64_t tokens, uint64_t probe, uint64_t now,
+    sluice_balance_hold_t *hold, uint64_t *retry);
+
+/* gives the place back; windows stay charged */
+void sluice_balance_give(sluice_balance_t *balance,
+    const sluice_balance_hold_t *hold);
+
+/* takes back what its windows were charged: nothing was sent */
+void sluice_balance_refund(sluice_balance_t *balance,
+    const sluice_balance_hold_t *hold, uint64_t now);
+
+/* tokens that were really used, in place of the estimate */
+void sluice_balance_settle(sluice_balance_t *balance,
+    const sluice_balance_hold_t *hold, uint64_t tokens, uint64_t now);
+
+static inline sluice_member_t *
+sluice_pool_line(const sluice_pool_t *pool, unsigned line)
+{
+    return &pool->members[line];
+}
+
+
+#endif /* SLUICE_BALANCE_H */
