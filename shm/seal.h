@@ -26,7 +26,7 @@
 /* bytes that the sealed form of so many takes, its newline and NUL included */
 size_t sluice_sealed_size(size_t len);
 
-/* the master key from the text of its file; SLUICE_INVALID: it is none */
+/* the master key from the text of its file; SLUICE_CORRUPT: it is none */
 sluice_status_t sluice_seal_key(const char *text, size_t len,
     uint8_t key[SLUICE_SEAL_KEY], sluice_error_t *error);
 
