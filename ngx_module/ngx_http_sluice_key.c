@@ -65,11 +65,16 @@ ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf)
 
     for (i = 0; i < smcf->pools.nelts; i++) {
 
-        if (pools[i]->balance != NULL) {
+        seed = 0;
+
+        /* not all workers are to begin with the first key */
+
+        if (ngx_http_sluice_process.slot != 0) {
             sluice_random(&seed, sizeof(seed));
-            sluice_balance_start(pools[i]->balance,
-                                 ngx_http_sluice_process.slot, seed);
         }
+
+        sluice_balance_start(pools[i]->balance, ngx_http_sluice_process.slot,
+                             seed);
     }
 }
 
