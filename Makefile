@@ -251,7 +251,8 @@ stress: $(STRESS) ## its concurrent structures, threads and processes
 $(BUILD)/crash: t/crash/crash.c t/unit/util.c $(wildcard shm/*.[ch])
 	@mkdir -p $(@D)
 	@echo "  build $@"
-	$(Q)$(TEST_C) -DSLUICE_FAULTS $(filter-out %.h,$^) -lcmocka -lpthread -o $@
+	$(Q)$(TEST_C) -DSLUICE_FAULTS $(filter-out %.h,$^) -lcmocka -lpthread     \
+	    -o $@
 
 .PHONY: crash
 crash: $(BUILD)/crash ## kill -9 at every fault point of shm/
@@ -288,9 +289,10 @@ $(BUILD)/fuzz_%: t/fuzz/fuzz_%.c $(wildcard shm/*.[ch])
 RUNS       ?= 60000
 
 .PHONY: fuzz
-fuzz: $(BUILD)/fuzz_record $(BUILD)/fuzz_lane ## hostile bytes for codec and readers; RUNS=
+fuzz: $(patsubst t/fuzz/%.c,$(BUILD)/%,$(wildcard t/fuzz/*.c)) ## hostile bytes for codec, readers and parsers; RUNS=
 	@$(BUILD)/fuzz_record -runs=$$((5 * $(RUNS))) -max_len=4200 2>&1 | tail -n 2
 	@$(BUILD)/fuzz_lane -runs=$(RUNS) -max_len=1024 2>&1 | tail -n 2
+	@$(BUILD)/fuzz_hint -runs=$$((5 * $(RUNS))) -max_len=300 2>&1 | tail -n 2
 
 
 ## sanitizers
