@@ -29,6 +29,7 @@ PIE         = -fPIE
 MONGOC_CFLAGS  = $(shell pkg-config --cflags libmongoc-1.0)
 MONGOC_LIBS    = $(shell pkg-config --libs libmongoc-1.0)
 BSON_LIBS      = $(shell pkg-config --libs libbson-1.0)
+CRYPTO_LIBS    = -lcrypto
 
 # V=1 shows the commands
 Q           = $(if $(V),,@)
@@ -140,7 +141,7 @@ $(BUILD)/sluiced: $(SLUICED_OBJ) $(BUILD)/libsluice.a
 
 $(BUILD)/sluicectl: $(CTL_OBJ) $(BUILD)/libsluice.a
 	@echo "  build $@"
-	$(Q)$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(BSON_LIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) -pie $(LDFLAGS) $^ $(BSON_LIBS) $(CRYPTO_LIBS) -o $@
 
 -include $(wildcard $(BUILD)/shm/*.d $(BUILD)/sidecar/*.d)
 
@@ -226,7 +227,9 @@ lint: ## who includes whom, form, cppcheck
 $(BUILD)/unit/%: t/unit/%.c t/unit/util.c t/unit/util.h $(BUILD)/libsluice.a
 	@mkdir -p $(@D)
 	@echo "  build $@"
-	$(Q)$(TEST_C) $(filter-out %.h,$^) -lcmocka -lpthread -o $@
+	$(Q)$(TEST_C) $(filter-out %.h,$^) -lcmocka -lpthread $(TEST_LIBS) -o $@
+
+$(BUILD)/unit/test_seal: TEST_LIBS = $(CRYPTO_LIBS)
 
 $(BUILD)/unit/test_document: t/unit/test_document.c t/unit/util.c             \
                     t/unit/util.h $(BUILD)/sidecar/document.o                \
@@ -251,7 +254,8 @@ stress: $(STRESS) ## its concurrent structures, threads and processes
 $(BUILD)/crash: t/crash/crash.c t/unit/util.c $(wildcard shm/*.[ch])
 	@mkdir -p $(@D)
 	@echo "  build $@"
-	$(Q)$(TEST_C) -DSLUICE_FAULTS $(filter-out %.h,$^) -lcmocka -lpthread -o $@
+	$(Q)$(TEST_C) -DSLUICE_FAULTS $(filter-out %.h,$^) -lcmocka -lpthread     \
+	    $(CRYPTO_LIBS) -o $@
 
 .PHONY: crash
 crash: $(BUILD)/crash ## kill -9 at every fault point of shm/
@@ -283,14 +287,16 @@ FUZZ_C      = clang -std=gnu11 -D_GNU_SOURCE= $(ARCH) $(WARNINGS) -O1 -g -Ishm  
 $(BUILD)/fuzz_%: t/fuzz/fuzz_%.c $(wildcard shm/*.[ch])
 	@mkdir -p $(@D)
 	@echo "  build $@"
-	$(Q)$(FUZZ_C) $(filter-out %.h,$^) -o $@
+	$(Q)$(FUZZ_C) $(filter-out %.h,$^) $(CRYPTO_LIBS) -o $@
 
 RUNS       ?= 60000
 
 .PHONY: fuzz
-fuzz: $(BUILD)/fuzz_record $(BUILD)/fuzz_lane ## hostile bytes for codec and readers; RUNS=
+fuzz: $(patsubst t/fuzz/%.c,$(BUILD)/%,$(wildcard t/fuzz/*.c)) ## hostile bytes for codec, readers and parsers; RUNS=
 	@$(BUILD)/fuzz_record -runs=$$((5 * $(RUNS))) -max_len=4200 2>&1 | tail -n 2
 	@$(BUILD)/fuzz_lane -runs=$(RUNS) -max_len=1024 2>&1 | tail -n 2
+	@$(BUILD)/fuzz_hint -runs=$$((5 * $(RUNS))) -max_len=300 2>&1 | tail -n 2
+	@$(BUILD)/fuzz_seal -runs=$(RUNS) -max_len=600 2>&1 | tail -n 2
 
 
 ## sanitizers

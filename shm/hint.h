@@ -10,7 +10,9 @@
  *                            limit has remaining is 0; of several the latest
  *
  * A reset is a duration ("6m0s", "12ms", "1.5s"), seconds, a Unix time in
- * seconds or milliseconds, or a time as in RFC 3339.
+ * seconds or milliseconds, or a time as in RFC 3339.  What is said twice is as
+ * long as the longer one; what cannot be understood leaves the word to what
+ * comes next.
  *
  * No I/O; names and values are hostile: of any bytes and length, without NUL.
  */

@@ -30,13 +30,17 @@ size_t sluice_sealed_size(size_t len);
 sluice_status_t sluice_seal_key(const char *text, size_t len,
     uint8_t key[SLUICE_SEAL_KEY], sluice_error_t *error);
 
-/* to has room for sluice_sealed_size(len) bytes; NUL-terminated */
+/*
+ * len is 1 to SLUICE_SEAL_PLAIN; to has room for sluice_sealed_size(len) bytes
+ * and is NUL-terminated.
+ */
 sluice_status_t sluice_seal(const uint8_t key[SLUICE_SEAL_KEY],
     const void *plain, size_t len, char *to, sluice_error_t *error);
 
 /*
- * to has room for len bytes; *plain_len of them are written.  A wrong master
- * key and a changed byte cannot be told apart; to is zeroed then.
+ * The newline may be missing.  to has room for len bytes; *plain_len of them
+ * are written.  A wrong master key and a changed byte cannot be told apart.
+ * After a failure all of to is zero.
  */
 sluice_status_t sluice_unseal(const uint8_t key[SLUICE_SEAL_KEY],
     const char *sealed, size_t len, void *to, size_t *plain_len,
