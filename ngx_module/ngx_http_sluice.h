@@ -184,6 +184,7 @@ typedef struct {
 typedef struct {
     ngx_str_t                   id;             /* with a NUL behind it      */
     ngx_str_t                   secret;
+    sluice_member_t            *line;           /* in the pool's file        */
 } ngx_http_sluice_key_t;
 
 
@@ -315,6 +316,7 @@ typedef struct {
     unsigned                    charged:1;      /* its windows are charged   */
     unsigned                    sent:1;         /* a try with it has begun   */
     unsigned                    judged:1;       /* its answer has come       */
+    unsigned                    failed:1;       /* ... and was no good       */
     unsigned                    waits:1;        /* for a key                 */
 } ngx_http_sluice_ctx_t;
 

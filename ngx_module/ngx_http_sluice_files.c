@@ -305,6 +305,8 @@ ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
                 ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
                 return NGX_ERROR;
             }
+
+            key[n].line = &pool->pool.members[member[n].line];
         }
 
         if (ngx_http_sluice_files_balance(cycle, pool) != NGX_OK) {

@@ -11,10 +11,11 @@
 
 static ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
-    sluice_balance_hold_t *hold, sluice_balance_result_t *result,
-    uint64_t *retry);
+    ngx_uint_t prefer, sluice_balance_hold_t *hold,
+    sluice_balance_result_t *result, uint64_t *retry);
 static ngx_int_t ngx_http_sluice_key_clone(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf);
+static ngx_http_sluice_key_t *ngx_http_sluice_key_of(ngx_http_request_t *r);
 static void ngx_http_sluice_key_told(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, int state, ngx_uint_t status);
 static ngx_int_t ngx_http_sluice_key_variable(ngx_http_request_t *r,
@@ -57,24 +58,16 @@ ngx_http_sluice_key_variables(ngx_conf_t *cf)
 void
 ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf)
 {
-    uint64_t                  seed;
     ngx_uint_t                i;
     ngx_http_sluice_pool_t  **pools;
 
     pools = smcf->pools.elts;
 
+    /* not all workers are to begin with the first key */
+
     for (i = 0; i < smcf->pools.nelts; i++) {
-
-        seed = 0;
-
-        /* not all workers are to begin with the first key */
-
-        if (ngx_http_sluice_process.slot != 0) {
-            sluice_random(&seed, sizeof(seed));
-        }
-
         sluice_balance_start(pools[i]->balance, ngx_http_sluice_process.slot,
-                             seed);
+                             ngx_http_sluice_process.slot);
     }
 }
 
@@ -92,6 +85,7 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
     uint64_t *retry, ngx_uint_t *status)
 {
     ngx_int_t                rc;
+    ngx_uint_t               prefer;
     sluice_balance_set_t     had;
     ngx_http_sluice_key_t   *keys;
     sluice_balance_result_t  result;
@@ -100,7 +94,11 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    /* a redirect: the one before it is done with */
+    /* a redirect keeps its key, unless it was the key that failed */
+
+    prefer = (ctx->key != NULL && ctx->pool == slcf->key->pool
+              && !ctx->failed)
+             ? ctx->hold.member : SLUICE_BALANCE_MAX;
 
     ngx_http_sluice_key_give(ctx);
 
@@ -115,8 +113,8 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 
     ngx_memzero(&had, sizeof(sluice_balance_set_t));
 
-    rc = ngx_http_sluice_key_choose(r, slcf->key, &had, &ctx->hold, &result,
-                                    retry);
+    rc = ngx_http_sluice_key_choose(r, slcf->key, &had, prefer, &ctx->hold,
+                                    &result, retry);
     if (rc != NGX_OK) {
 
         if (rc == NGX_BUSY && result == SLUICE_BALANCE_COOLING) {
@@ -144,8 +142,8 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
-    sluice_balance_hold_t *hold, sluice_balance_result_t *result,
-    uint64_t *retry)
+    ngx_uint_t prefer, sluice_balance_hold_t *hold,
+    sluice_balance_result_t *result, uint64_t *retry)
 {
     uint64_t       hash, tokens;
     ngx_str_t      value;
@@ -174,9 +172,8 @@ ngx_http_sluice_key_choose(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    *result = sluice_balance_take(conf->pool->balance, had,
-                                  SLUICE_BALANCE_MAX, hash, tokens,
-                                  conf->pool->policy.probe,
+    *result = sluice_balance_take(conf->pool->balance, had, prefer, hash,
+                                  tokens, conf->pool->policy.probe,
                                   sluice_clock_ms(), hold, retry);
 
     return (*result == SLUICE_BALANCE_TAKEN) ? NGX_OK : NGX_BUSY;
@@ -196,7 +193,8 @@ ngx_http_sluice_key_next(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
         return NGX_BUSY;
     }
 
-    return ngx_http_sluice_key_choose(r, ctx->key_conf, had, hold, &result,
+    return ngx_http_sluice_key_choose(r, ctx->key_conf, had,
+                                      SLUICE_BALANCE_MAX, hold, &result,
                                       &retry);
 }
 
@@ -236,21 +234,18 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     sluice_answer_t answer, sluice_member_reason_t reason, ngx_uint_t status,
     uint64_t hint)
 {
-    int                     state;
-    sluice_balance_conf_t  *member;
+    int  state;
 
     if (ctx->judged) {
         return;
     }
 
     ctx->judged = 1;
+    ctx->failed = (answer > SLUICE_ANSWER_NONE);
 
-    member = ctx->pool->members.elts;
-
-    state = sluice_member_answer(sluice_pool_line(&ctx->pool->pool,
-                                         member[ctx->hold.member].line),
-                                 &ctx->pool->policy, &ctx->hold.try, answer,
-                                 reason, status, hint, sluice_clock_ms());
+    state = sluice_member_answer(ctx->key->line, &ctx->pool->policy,
+                                 &ctx->hold.try, answer, reason, status,
+                                 hint, sluice_clock_ms());
 
     if (state != -1) {
         ngx_http_sluice_key_told(r, ctx, state, status);
@@ -264,19 +259,14 @@ ngx_http_sluice_key_told(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 {
     uint64_t                now;
     ngx_uint_t              level;
-    sluice_member_t        *line;
-    sluice_balance_conf_t  *member;
     sluice_member_status_t  ms;
-
-    member = ctx->pool->members.elts;
-    line = sluice_pool_line(&ctx->pool->pool, member[ctx->hold.member].line);
 
     level = (state == SLUICE_MEMBER_DISABLED
              || state == SLUICE_MEMBER_EXHAUSTED) ? NGX_LOG_ERR
             : (state == SLUICE_MEMBER_HEALTHY) ? NGX_LOG_NOTICE
                                                : NGX_LOG_WARN;
 
-    sluice_member_status(sluice_load16(&line->state), &ms);
+    sluice_member_status(sluice_load16(&ctx->key->line->state), &ms);
     now = sluice_clock_ms();
 
     if (ms.until > now && ms.until != SLUICE_NEVER) {
@@ -302,20 +292,18 @@ ngx_http_sluice_key_drop(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold)
 {
     uint64_t                now;
-    sluice_balance_conf_t  *member;
+    ngx_http_sluice_key_t  *keys;
 
     if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
         return;
     }
 
     now = sluice_clock_ms();
-    member = ctx->pool->members.elts;
+    keys = ctx->pool->keys.elts;
 
-    (void) sluice_member_answer(sluice_pool_line(&ctx->pool->pool,
-                                                 member[hold->member].line),
-                                &ctx->pool->policy, &hold->try,
-                                SLUICE_ANSWER_NONE, SLUICE_REASON_NONE, 0,
-                                SLUICE_NEVER, now);
+    (void) sluice_member_answer(keys[hold->member].line, &ctx->pool->policy,
+                                &hold->try, SLUICE_ANSWER_NONE,
+                                SLUICE_REASON_NONE, 0, SLUICE_NEVER, now);
 
     sluice_balance_refund(ctx->pool->balance, hold, now);
     sluice_balance_give(ctx->pool->balance, hold);
@@ -462,22 +450,44 @@ ngx_http_sluice_key_variable(ngx_http_request_t *r,
 }
 
 
-/* of the key that it goes out with, or went */
+/*
+ * The key that the request goes out with, or went last; a response from the
+ * cache has none.
+ */
 
-static ngx_int_t
-ngx_http_sluice_key_id_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
+static ngx_http_sluice_key_t *
+ngx_http_sluice_key_of(ngx_http_request_t *r)
 {
     ngx_http_sluice_ctx_t  *ctx;
 
     ctx = ngx_http_sluice_get_ctx(r);
 
-    if (ctx == NULL || ctx->key == NULL) {
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    if (ctx->taken && r->upstream != NULL && !r->cached) {
+        return ctx->key;
+    }
+
+    return ctx->ntries ? ctx->tries[ctx->ntries - 1].key : NULL;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_key_id_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_sluice_key_t  *key;
+
+    key = ngx_http_sluice_key_of(r);
+
+    if (key == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    ngx_http_sluice_set_value(v, &ctx->key->id);
+    ngx_http_sluice_set_value(v, &key->id);
 
     return NGX_OK;
 }
@@ -490,22 +500,17 @@ ngx_http_sluice_key_state_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
     ngx_str_t               name;
-    sluice_member_t        *line;
-    sluice_balance_conf_t  *member;
-    ngx_http_sluice_ctx_t  *ctx;
+    ngx_http_sluice_key_t  *key;
     sluice_member_status_t  status;
 
-    ctx = ngx_http_sluice_get_ctx(r);
+    key = ngx_http_sluice_key_of(r);
 
-    if (ctx == NULL || ctx->key == NULL) {
+    if (key == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    member = ctx->pool->members.elts;
-    line = sluice_pool_line(&ctx->pool->pool, member[ctx->hold.member].line);
-
-    sluice_member_status(sluice_load16(&line->state), &status);
+    sluice_member_status(sluice_load16(&key->line->state), &status);
 
     name.data = (u_char *) sluice_member_state_name(
                                sluice_member_state(&status,

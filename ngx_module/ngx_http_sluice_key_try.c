@@ -39,6 +39,7 @@ struct ngx_http_sluice_try_s {
     ngx_uint_t                      origins;    /* pc->tries to go on with   */
     ngx_uint_t                      status;     /* true one; 0: as it is     */
     ngx_msec_t                      start;
+    ngx_uint_t                      debug;      /* the log's, kept from it   */
 
     ngx_int_t                     (*process_header)(ngx_http_request_t *r);
     ngx_int_t                     (*reinit_request)(ngx_http_request_t *r);
@@ -70,6 +71,8 @@ typedef struct {
 
 
 static ngx_http_sluice_try_t *ngx_http_sluice_try(ngx_http_request_t *r);
+static void ngx_http_sluice_try_hush(ngx_http_sluice_try_t *t);
+static void ngx_http_sluice_try_made(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static void ngx_http_sluice_try_hook(ngx_http_sluice_try_t *t);
@@ -190,9 +193,15 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
     t = ctx->try;
 
     if (t != NULL && t->u == u) {
-        t->asked = 1;
 
-        return (u->peer.get == NULL || t->making) ? NGX_OK : NGX_DECLINED;
+        if (u->peer.get != NULL && !t->making) {
+            return NGX_DECLINED;
+        }
+
+        t->asked = 1;
+        ngx_http_sluice_try_hush(t);
+
+        return NGX_OK;
     }
 
     if (u->peer.get != NULL || !ctx->taken || u->process_header == NULL
@@ -231,7 +240,34 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
 
     ctx->try = t;
 
+    ngx_http_sluice_try_hush(t);
+
     return NGX_OK;
+}
+
+
+/*
+ * At its debug level nginx writes down the request that it makes, and each
+ * variable in it: not while the key is one of them.
+ */
+
+static void
+ngx_http_sluice_try_hush(ngx_http_sluice_try_t *t)
+{
+    ngx_log_t  *log;
+
+    log = t->request->connection->log;
+
+    t->debug |= log->log_level & NGX_LOG_DEBUG_HTTP;
+    log->log_level &= ~(ngx_uint_t) NGX_LOG_DEBUG_HTTP;
+}
+
+
+static void
+ngx_http_sluice_try_made(ngx_http_sluice_try_t *t)
+{
+    t->request->connection->log->log_level |= t->debug;
+    t->debug = 0;
 }
 
 
@@ -273,6 +309,8 @@ ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
                                  &slcf->key->pool->named.name);
         return NGX_ERROR;
     }
+
+    ngx_http_sluice_try_made(t);
 
     t->upstream = us;
     t->init = su->init;
@@ -342,6 +380,8 @@ ngx_http_sluice_try_count(ngx_http_sluice_try_t *t)
     }
 
     kt = &ctx->tries[ctx->ntries++];
+
+    sluice_member_use(ctx->key->line);
 
     kt->key = ctx->key;
     kt->state = t->request->upstream_states->nelts - 1;
@@ -533,6 +573,8 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
 void
 ngx_http_sluice_try_end(ngx_http_sluice_try_t *t)
 {
+    ngx_http_sluice_try_made(t);
+
     if (t->has_next) {
         t->has_next = 0;
         ngx_http_sluice_key_drop(t->ctx, &t->next);
@@ -870,6 +912,7 @@ ngx_http_sluice_try_make(ngx_http_sluice_try_t *t)
     rc = u->create_request(r);
 
     t->making = 0;
+    ngx_http_sluice_try_made(t);
 
     if (rc != NGX_OK) {
         return NGX_ERROR;
@@ -905,6 +948,7 @@ ngx_http_sluice_try_output(void *data, ngx_chain_t *in)
     u->output.filter_ctx = &u->writer;
 
     if (!t->hooked) {
+        ngx_http_sluice_try_made(t);
         ngx_http_sluice_try_hook(t);
 
         if (ngx_http_sluice_try_count(t) != NGX_OK) {

@@ -231,8 +231,7 @@ ngx_http_sluice_secret_file(ngx_conf_t *cf, ngx_str_t *name, size_t max,
 
     } else if (ngx_file_size(&fi) > (off_t) max) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" is too long for what it should hold",
-                           name);
+                           "the secret in %V is too long", name);
 
     } else {
         if (fi.st_mode & S_IROTH) {

@@ -45,7 +45,7 @@
 #define SLUICE_RECORD_KEY_MAX   47      /* bytes of a key's id               */
 
 /* of SLUICE_RECORD_MAX, kept from fields for key, pool, zone and tries */
-#define SLUICE_RECORD_KEPT      1408
+#define SLUICE_RECORD_KEPT      960
 
 
 typedef enum {

@@ -55,7 +55,7 @@ qr/\[emerg\] .*a key must be "key SECRET id=NAME", "key file:PATH id=NAME" or "k
 --- http_config
     sluice_key_pool p { key sk-secret name=a; }
 --- error_log eval
-qr/\[emerg\] .*a key must be "key SECRET id=NAME"/
+qr/\[emerg\] .*invalid parameter 2 of a key: it knows "id=", "weight=", "max_conns=", "limit=", "tokens=" and "backup" in /
 
 
 
@@ -153,7 +153,7 @@ qr/\[emerg\] .*a key pool's balance is "round_robin", "least_used", "random" or 
 
 === TEST 16: an unknown directive
 --- http_config
-    sluice_key_pool p { keys sk-secret id=a; }
+    sluice_key_pool p { kez sk-secret id=a; }
 --- error_log eval
 qr/\[emerg\] .*unknown directive in a key pool: it knows "key", "keys", "balance", "cooldown", "disable", "exhaust" and "breaker" in /
 
