@@ -82,6 +82,7 @@ static ngx_int_t ngx_http_sluice_try_get(ngx_peer_connection_t *pc,
 static void ngx_http_sluice_try_move(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
+static void ngx_http_sluice_try_anew(ngx_http_upstream_rr_peer_data_t *rrp);
 static void ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
 static void ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
@@ -483,7 +484,9 @@ ngx_http_sluice_try_move(ngx_http_sluice_try_t *t)
 
 /*
  * Every server was tried once, and keys are left: a new state of the balancer
- * beneath us.  What is in u->peer now stays: others may have wrapped us.
+ * beneath us.  What is in u->peer now stays: others may have wrapped us.  Of a
+ * name that was resolved nothing but the balancer's own state is left to begin
+ * with: u->resolved points to what the resolver has taken back.
  */
 
 static ngx_int_t
@@ -493,13 +496,21 @@ ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     ngx_int_t              rc;
     ngx_peer_connection_t  outer;
 
+    if (t->init == NULL) {
+
+        if (t->get != ngx_http_upstream_get_round_robin_peer) {
+            return NGX_BUSY;
+        }
+
+        ngx_http_sluice_try_anew(t->data);
+
+        return t->get(pc, t->data);
+    }
+
     outer = *pc;
     pc->data = NULL;
 
-    rc = (t->init != NULL)
-         ? t->init(t->request, t->upstream)
-         : ngx_http_upstream_create_round_robin_peer(t->request,
-                                                     t->u->resolved);
+    rc = t->init(t->request, t->upstream);
 
     if (rc == NGX_OK) {
         t->data = pc->data;
@@ -521,6 +532,25 @@ ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
 #endif
 
     return (rc == NGX_OK) ? t->get(pc, t->data) : NGX_ERROR;
+}
+
+
+/* nobody has these peers but the request */
+
+static void
+ngx_http_sluice_try_anew(ngx_http_upstream_rr_peer_data_t *rrp)
+{
+    ngx_uint_t                    n;
+    ngx_http_upstream_rr_peer_t  *peer;
+
+    n = (rrp->peers->number + 8 * sizeof(uintptr_t) - 1)
+        / (8 * sizeof(uintptr_t));
+
+    ngx_memzero(rrp->tried, n * sizeof(uintptr_t));
+
+    for (peer = rrp->peers->peer; peer; peer = peer->next) {
+        peer->fails = 0;
+    }
 }
 
 
