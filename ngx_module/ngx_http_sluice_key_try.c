@@ -93,6 +93,8 @@ static ngx_int_t ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t,
     sluice_answer_t *answer);
 static ngx_int_t ngx_http_sluice_try_again(ngx_http_sluice_try_t *t,
     sluice_answer_t answer);
+static ngx_uint_t ngx_http_sluice_try_origin_failed(
+    ngx_http_sluice_try_t *t);
 static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
     sluice_answer_t answer);
 static ngx_int_t ngx_http_sluice_try_reinit_request(ngx_http_request_t *r);
@@ -781,7 +783,8 @@ ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
 
     u->conf = t->again;
 
-    t->blamed = (answer != SLUICE_ANSWER_ERROR);
+    t->blamed = (answer != SLUICE_ANSWER_ERROR
+                 || !ngx_http_sluice_try_origin_failed(t));
     t->status = u->headers_in.status_n;
     u->headers_in.status_n = NGX_HTTP_TOO_MANY_REQUESTS;
 
@@ -791,6 +794,42 @@ ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
     u->peer.tries = ngx_max(u->peer.tries, 2);
 
     return NGX_OK;
+}
+
+
+/*
+ * Whether this status is a failure of the server for nginx: one that is tried
+ * again for another key only puts no server out of service.
+ */
+
+static ngx_uint_t
+ngx_http_sluice_try_origin_failed(ngx_http_sluice_try_t *t)
+{
+    ngx_uint_t  mask;
+
+    switch (t->u->headers_in.status_n) {
+
+    case NGX_HTTP_INTERNAL_SERVER_ERROR:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_500;
+        break;
+
+    case NGX_HTTP_BAD_GATEWAY:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_502;
+        break;
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_503;
+        break;
+
+    case NGX_HTTP_GATEWAY_TIME_OUT:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_504;
+        break;
+
+    default:
+        return 0;
+    }
+
+    return (t->real->next_upstream & mask) != 0;
 }
 
 
