@@ -384,8 +384,6 @@ ngx_http_sluice_try_count(ngx_http_sluice_try_t *t)
 
     kt = &ctx->tries[ctx->ntries++];
 
-    sluice_member_use(ctx->key->line);
-
     kt->key = ctx->key;
     kt->state = t->request->upstream_states->nelts - 1;
 
@@ -456,6 +454,10 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
 
     if (rc == NGX_BUSY && t->tries > 1 && t->remake) {
         rc = ngx_http_sluice_try_origins(pc, t);
+    }
+
+    if (rc != NGX_BUSY && rc != NGX_ERROR) {
+        sluice_member_use(t->ctx->key->line);
     }
 
     return rc;
@@ -1023,6 +1025,8 @@ ngx_http_sluice_try_output(void *data, ngx_chain_t *in)
         if (ngx_http_sluice_try_count(t) != NGX_OK) {
             return NGX_ERROR;
         }
+
+        sluice_member_use(t->ctx->key->line);
     }
 
     return ngx_chain_writer(&u->writer, in);
