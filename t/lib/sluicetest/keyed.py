@@ -50,13 +50,21 @@ class Say:
         self.bytes = ("\r\n".join(head) + "\r\n\r\n").encode() + body
 
 
+class Junk(Say):
+    """Bytes that are no answer, which nginx takes for one of HTTP/0.9."""
+
+    def __init__(self, bytes):
+        super().__init__(200, close=True)
+        self.bytes = bytes
+
+
 class Upstream:
     """Answers to "Authorization: Bearer KEY" with script[KEY]: a list, of
     which the last one stays.  tries[n] is what came of the client's request
     with "X-N: n".
 
-    `held` is what has come and is not answered; with hold set, all of it
-    waits until that is set.
+    What comes with a path of /hold... waits until `open` is set.  held[key] is
+    what has come and has not been answered, most[key] the most that was.
     """
 
     def __init__(self, script):
@@ -66,7 +74,7 @@ class Upstream:
         self.connections = 0
         self.held = collections.Counter()
         self.most = collections.Counter()
-        self.hold = None
+        self.open = asyncio.Event()
         self._servers = []
 
     async def listen(self, port, address="127.0.0.1", ssl=None):
@@ -84,15 +92,17 @@ class Upstream:
         self.connections += 1
         number = self.connections
 
+        first = True
+
         try:
-            while await self._request(reader, writer, number, server):
-                pass
+            while await self._request(reader, writer, number, server, first):
+                first = False
         except (OSError, EOFError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
 
-    async def _request(self, reader, writer, connection, server):
+    async def _request(self, reader, writer, connection, server, first):
         head = await reader.readuntil(b"\r\n\r\n")
         line, *lines = head.decode().rstrip().split("\r\n")
         method, uri, _ = line.split(" ")
@@ -105,6 +115,10 @@ class Upstream:
 
         if callable(say):
             say = say()
+
+        if say == STALE and first:
+            answers.insert(0, say)      # another time
+            say = Say(200)
 
         self.used[key] += 1
         self.held[key] += 1
@@ -133,8 +147,8 @@ class Upstream:
         if not early:
             self.tries[n].append(seen._replace(size=size, digest=digest))
 
-        if self.hold is not None:
-            await self.hold.wait()
+        if seen.uri.startswith("/hold"):
+            await self.open.wait()
 
         if say in (RESET, CUT):
             if say == CUT:
