@@ -26,6 +26,12 @@
 #include <ngx_event.h>
 #include <ngx_http.h>
 
+/*
+ * What follows is of this module alone.  Were it visible, calls from file to
+ * file would go through a table, lest another module has the same name.
+ */
+#pragma GCC visibility push(hidden)
+
 #include "shm/clock.h"
 #include "shm/conn.h"
 #include "shm/lane.h"
@@ -396,6 +402,8 @@ ngx_int_t ngx_http_sluice_log_handler(ngx_http_request_t *r);
 void ngx_http_sluice_usage_start(void);
 void ngx_http_sluice_usage_cancel(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_usage_push(ngx_http_sluice_ctx_t *ctx);
+
+#pragma GCC visibility pop
 
 
 #endif /* _NGX_HTTP_SLUICE_H_INCLUDED_ */
