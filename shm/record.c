@@ -38,8 +38,12 @@ static const char  *sluice_outcomes[SLUICE_OUTCOME_COUNT] = {
 };
 
 
-static bool sluice_record_put(sluice_record_t *record, sluice_item_tag_t tag,
-    const void *head, size_t head_len, const void *data, size_t len);
+static inline uint8_t *sluice_record_begin(sluice_record_t *record,
+    sluice_item_tag_t tag, size_t head_len, size_t *len);
+static size_t sluice_record_cut(sluice_record_t *record, sluice_item_tag_t tag,
+    size_t used, size_t limit);
+static inline void sluice_record_end(sluice_record_t *record, uint8_t *p,
+    const void *data, size_t len);
 
 
 size_t
@@ -82,7 +86,17 @@ bool
 sluice_record_add(sluice_record_t *record, sluice_item_tag_t tag,
     const void *data, size_t len)
 {
-    return sluice_record_put(record, tag, NULL, 0, data, len);
+    uint8_t  *p;
+
+    p = sluice_record_begin(record, tag, 0, &len);
+
+    if (p == NULL) {
+        return false;
+    }
+
+    sluice_record_end(record, p, data, len);
+
+    return true;
 }
 
 
@@ -90,8 +104,20 @@ bool
 sluice_record_add_try(sluice_record_t *record, const sluice_record_try_t *t,
     const void *addr, size_t len)
 {
-    return sluice_record_put(record, SLUICE_ITEM_TRY, t,
-                             sizeof(sluice_record_try_t), addr, len);
+    uint8_t  *p;
+
+    p = sluice_record_begin(record, SLUICE_ITEM_TRY,
+                            sizeof(sluice_record_try_t), &len);
+
+    if (p == NULL) {
+        return false;
+    }
+
+    memcpy(p, t, sizeof(sluice_record_try_t));
+
+    sluice_record_end(record, p + sizeof(sluice_record_try_t), addr, len);
+
+    return true;
 }
 
 
@@ -99,25 +125,39 @@ bool
 sluice_record_add_field(sluice_record_t *record, const void *name,
     size_t name_len, const void *value, size_t len)
 {
-    uint8_t  head[1 + SLUICE_FIELD_NAME_MAX];
+    uint8_t  *p;
 
-    head[0] = (uint8_t) name_len;
-    memcpy(head + 1, name, name_len);
+    p = sluice_record_begin(record, SLUICE_ITEM_FIELD, 1 + name_len, &len);
 
-    return sluice_record_put(record, SLUICE_ITEM_FIELD, head, 1 + name_len,
-                             value, len);
+    if (p == NULL) {
+        return false;
+    }
+
+    *p++ = (uint8_t) name_len;
+    memcpy(p, name, name_len);
+
+    sluice_record_end(record, p + name_len, value, len);
+
+    return true;
 }
 
 
-static bool
-sluice_record_put(sluice_record_t *record, sluice_item_tag_t tag,
-    const void *head, size_t head_len, const void *data, size_t len)
+/*
+ * Makes an item of a head and a value of *len bytes, which is cut to what it
+ * may have; nobody sees it yet.  Returns where its head goes, NULL: no room.
+ */
+
+static inline uint8_t *
+sluice_record_begin(sluice_record_t *record, sluice_item_tag_t tag,
+    size_t head_len, size_t *len)
 {
-    size_t    room, max, limit;
+    size_t    used, limit;
     uint8_t  *p, flags;
     uint16_t  n;
 
+    used = record->length + SLUICE_ITEM_HEAD + head_len;
     limit = SLUICE_RECORD_MAX;
+    flags = 0;
 
     /* clients fill fields: who paid for the request must have room, too */
 
@@ -125,47 +165,59 @@ sluice_record_put(sluice_record_t *record, sluice_item_tag_t tag,
         limit -= SLUICE_RECORD_KEPT;
     }
 
-    room = (record->length < limit) ? limit - record->length : 0;
-    max = head_len + sluice_items[tag].value;
-    flags = 0;
+    if (*len > sluice_items[tag].value || used + *len > limit) {
 
-    if (room < SLUICE_ITEM_HEAD + head_len + (len != 0)) {
-        record->flags |= SLUICE_RECORD_CUT;
-        return false;
-    }
+        *len = sluice_record_cut(record, tag, used, limit);
 
-    if (max > room - SLUICE_ITEM_HEAD) {
-        max = room - SLUICE_ITEM_HEAD;
-    }
+        if (*len == 0) {
+            return NULL;
+        }
 
-    if (len > max - head_len) {
-        len = max - head_len;
         flags = SLUICE_ITEM_CUT;
-        record->flags |= SLUICE_RECORD_CUT;
     }
 
     p = (uint8_t *) record + record->length;
-    n = (uint16_t) (head_len + len);
+    n = (uint16_t) (head_len + *len);
 
     p[0] = (uint8_t) tag;
     p[1] = flags;
     memcpy(p + 2, &n, 2);
 
-    if (head_len != 0) {
-        memcpy(p + SLUICE_ITEM_HEAD, head, head_len);
-    }
+    return p + SLUICE_ITEM_HEAD;
+}
 
+
+/* what a value may have that is too long; 0: nothing */
+
+static size_t
+sluice_record_cut(sluice_record_t *record, sluice_item_tag_t tag, size_t used,
+    size_t limit)
+{
+    size_t  room;
+
+    record->flags |= SLUICE_RECORD_CUT;
+
+    room = (used < limit) ? limit - used : 0;
+
+    return (room < sluice_items[tag].value) ? room : sluice_items[tag].value;
+}
+
+
+/* puts the value at p, behind the head, and shows the item */
+
+static inline void
+sluice_record_end(sluice_record_t *record, uint8_t *p, const void *data,
+    size_t len)
+{
     if (len != 0) {
-        memcpy(p + SLUICE_ITEM_HEAD + head_len, data, len);
+        memcpy(p, data, len);
     }
 
     /* pairs with the reader of a dead owner's entry: the item, then length */
 
     __atomic_store_n(&record->length,
-                     record->length + (uint32_t) (SLUICE_ITEM_HEAD + n),
+                     (uint32_t) (p + len - (uint8_t *) record),
                      __ATOMIC_RELEASE);
-
-    return true;
 }
 
 
