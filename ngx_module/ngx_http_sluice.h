@@ -39,7 +39,7 @@
 #include "shm/pool.h"
 
 
-#define NGX_HTTP_SLUICE_ID_LEN          16      /* of a client, bytes        */
+#define NGX_HTTP_SLUICE_ID_LEN          16      /* of client and request     */
 #define NGX_HTTP_SLUICE_CLIENT_LEN      32      /* the same in hex digits    */
 
 #define NGX_HTTP_SLUICE_FULL_REJECT     0
