@@ -79,6 +79,8 @@ typedef struct {
 typedef struct {
     ngx_http_complex_value_t    complex;
     ngx_int_t                   index;          /* NGX_ERROR: it is not one  */
+    ngx_http_get_variable_pt    header;         /* $http_authorization's     */
+                                                /* getter; NULL: another     */
 } ngx_http_sluice_value_t;
 
 
