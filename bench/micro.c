@@ -343,7 +343,8 @@ micro_lane(uint64_t n)
             sluice_lane_open(entry);
             sluice_record_add(&entry->record, SLUICE_ITEM_POOL, "openai", 6);
             sluice_record_add(&entry->record, SLUICE_ITEM_KEY, "a", 1);
-            sluice_record_add_try(&entry->record, &t, "10.0.0.1:443", 12);
+            sluice_record_add_try(&entry->record, &t, "a", 1,
+                                  "10.0.0.1:443", 12);
             sluice_record_add_field(&entry->record, "team", 4, "red", 3);
             sluice_lane_push(&lane, entry);
 

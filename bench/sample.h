@@ -56,7 +56,7 @@ sample_fill(sluice_record_t *record, uint64_t n)
     t.bytes_received = 900 + h % 4000;
     t.bytes_sent = 1400 + h % 900;
 
-    sluice_record_add_try(record, &t, "192.0.2.17:443", 14);
+    sluice_record_add_try(record, &t, "a", 1, "192.0.2.17:443", 14);
 
     sluice_record_add_field(record, "team", 4, "payments", 8);
     sluice_record_add_field(record, "model", 5, "large-2024-05-17", 16);

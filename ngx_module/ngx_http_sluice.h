@@ -3,7 +3,8 @@
  * What the files of the module share.  One file a concern:
  *
  *   module      commands, configurations, start
- *   value       names, secrets and values in directives
+ *   value       names and values in directives
+ *   secret      what must not be read, in files, sealed or not
  *   files       the directory and its files, for a cycle
  *   process     a worker's slot, lane and timer
  *   client      who asks: the keyed hash
@@ -11,7 +12,10 @@
  *   limit_conf  zones and limits as they are written
  *   conn        limits of what is in flight
  *   limit_headers  what the client reads of its limits
- *   key         key pools
+ *   key         a key for a request: taken, given back, judged
+ *   key_conf    key pools as they are written
+ *   key_answer  what an upstream's answer says about a key
+ *   key_try     another try with another key, inside one request
  *   admission   the handler that decides, and what a request holds
  *   refusal     what a refused client reads
  *   usage       the record: its filter and its handler
@@ -26,11 +30,11 @@
 #include <ngx_event.h>
 #include <ngx_http.h>
 
+#include "shm/balance.h"
 #include "shm/clock.h"
 #include "shm/conn.h"
 #include "shm/lane.h"
 #include "shm/limit.h"
-#include "shm/pool.h"
 
 
 #define NGX_HTTP_SLUICE_ID_LEN          16      /* of a client, bytes        */
@@ -46,6 +50,22 @@
 #define NGX_HTTP_SLUICE_UNIT_TOKENS     1
 #define NGX_HTTP_SLUICE_UNIT_BYTES      2
 #define NGX_HTTP_SLUICE_UNITS           3
+
+/* statuses that a pool may be told about, and sluice_key_next */
+#define NGX_HTTP_SLUICE_STATUS_MIN      400
+#define NGX_HTTP_SLUICE_STATUSES        200
+
+#define NGX_HTTP_SLUICE_NEXT_401             0x0002
+#define NGX_HTTP_SLUICE_NEXT_402             0x0004
+#define NGX_HTTP_SLUICE_NEXT_403             0x0008
+#define NGX_HTTP_SLUICE_NEXT_429             0x0010
+#define NGX_HTTP_SLUICE_NEXT_500             0x0020
+#define NGX_HTTP_SLUICE_NEXT_502             0x0040
+#define NGX_HTTP_SLUICE_NEXT_503             0x0080
+#define NGX_HTTP_SLUICE_NEXT_504             0x0100
+#define NGX_HTTP_SLUICE_NEXT_529             0x0200
+#define NGX_HTTP_SLUICE_NEXT_NON_IDEMPOTENT  0x0400
+#define NGX_HTTP_SLUICE_NEXT_OFF             0x0800
 
 #define NGX_HTTP_SLUICE_FORMAT_PROBLEM    0
 #define NGX_HTTP_SLUICE_FORMAT_OPENAI     1
@@ -164,17 +184,45 @@ typedef struct {
 typedef struct {
     ngx_str_t                   id;             /* with a NUL behind it      */
     ngx_str_t                   secret;
-    unsigned                    line;           /* in the pool's file        */
+    sluice_member_t            *line;           /* in the pool's file        */
 } ngx_http_sluice_key_t;
 
 
 typedef struct {
     ngx_http_sluice_named_t     named;
     ngx_array_t                 keys;           /* ngx_http_sluice_key_t     */
-    ngx_uint_t                  next;           /* round robin, of a worker  */
+    ngx_array_t                 members;        /* sluice_balance_conf_t, in
+                                                   the same order            */
+    ngx_uint_t                  method;         /* sluice_balance_method_t   */
+    ngx_http_sluice_value_t    *hash;           /* of what, for HASH         */
+
+    sluice_member_policy_t      policy;
+    u_char                      answers[NGX_HTTP_SLUICE_STATUSES];
+    ngx_array_t                 patterns;       /* ngx_str_t, quota errors   */
+    ngx_uint_t                  written;        /* lines that there were     */
 
     sluice_pool_t               pool;
+    sluice_balance_t           *balance;        /* NULL: not open            */
 } ngx_http_sluice_pool_t;
+
+
+/* sluice_key, as it is written */
+typedef struct {
+    ngx_http_sluice_pool_t     *pool;
+    ngx_msec_t                  wait;
+    ngx_http_sluice_value_t    *tokens;         /* NULL: the estimate is 0   */
+    ngx_http_sluice_value_t    *settle;         /* NULL: nobody tells        */
+} ngx_http_sluice_key_conf_t;
+
+
+/* a try, for the record */
+typedef struct {
+    ngx_http_sluice_key_t      *key;
+    ngx_uint_t                  state;          /* in r->upstream_states     */
+} ngx_http_sluice_key_try_t;
+
+
+typedef struct ngx_http_sluice_try_s  ngx_http_sluice_try_t;
 
 
 typedef struct {
@@ -196,6 +244,8 @@ typedef struct {
     ngx_array_t                 zones;          /* ngx_http_sluice_zone_t *  */
     ngx_array_t                 conns;     /* ngx_http_sluice_conn_zone_t *  */
     ngx_array_t                 pools;          /* ngx_http_sluice_pool_t *  */
+    ngx_array_t                 upstreams;      /* ngx_http_sluice_key_try.c */
+    ngx_str_t                   master_key;     /* file, of sealed ones      */
     ngx_int_t                   request_id;     /* index of a variable       */
 
     ngx_uint_t                  clients;        /* somebody is hashed        */
@@ -214,7 +264,10 @@ typedef struct {
     ngx_http_sluice_value_t    *client;
     ngx_array_t                *limits;         /* ngx_http_sluice_limit_t   */
     ngx_array_t                *conns;          /* ngx_http_sluice_conn_t    */
-    ngx_http_sluice_pool_t     *pool;
+    ngx_http_sluice_key_conf_t *key;            /* NULL: off                 */
+    ngx_uint_t                  key_next;
+    ngx_uint_t                  key_tries;
+    ngx_msec_t                  key_timeout;
     ngx_array_t                *fields;         /* ngx_http_sluice_field_t   */
     ngx_flag_t                  usage;
     ngx_flag_t                  usage_refused;
@@ -235,9 +288,13 @@ typedef struct {
     sluice_entry_t             *entry;          /* NULL: not recorded        */
 
     ngx_http_sluice_pool_t     *pool;           /* of the key below          */
-    ngx_http_sluice_key_t      *key;            /* NULL: none chosen yet     */
-    ngx_http_sluice_pool_t     *seen_pool;      /* where admission saw a     */
-    ngx_http_sluice_key_t      *seen_key;       /* well key, and which       */
+    ngx_http_sluice_key_t      *key;            /* NULL: none so far         */
+    ngx_http_sluice_key_conf_t *key_conf;       /* it was taken for          */
+    sluice_balance_hold_t       hold;           /* valid if taken or charged */
+    ngx_http_sluice_try_t      *try;            /* of its upstream           */
+    ngx_http_sluice_key_try_t  *tries;
+    ngx_uint_t                  ntries;
+    ngx_msec_t                  waiting;        /* for a key, since          */
 
     ngx_http_sluice_pool_t     *refused_pool;   /* had no well key           */
 
@@ -256,6 +313,11 @@ typedef struct {
 
     sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
     unsigned                    taken:1;        /* key is in flight          */
+    unsigned                    charged:1;      /* its windows are charged   */
+    unsigned                    sent:1;         /* a try with it has begun   */
+    unsigned                    judged:1;       /* its answer has come       */
+    unsigned                    failed:1;       /* ... and was no good       */
+    unsigned                    waits:1;        /* for a key                 */
 } ngx_http_sluice_ctx_t;
 
 
@@ -287,8 +349,14 @@ ngx_int_t ngx_http_sluice_all_defined(ngx_conf_t *cf, ngx_array_t *array,
     const char *what, const char *directive);
 ngx_int_t ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to,
     ngx_str_t *from, const char *what);
+
+/* secret */
 ngx_int_t ngx_http_sluice_read_secret(ngx_conf_t *cf, ngx_str_t *spec,
     ngx_str_t *secret);
+ngx_int_t ngx_http_sluice_read_secrets(ngx_conf_t *cf, ngx_str_t *spec,
+    ngx_array_t *keys);
+char *ngx_http_sluice_master_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 /* files */
 ngx_int_t ngx_http_sluice_files_hook(ngx_conf_t *cf);
@@ -363,13 +431,43 @@ ngx_int_t ngx_http_sluice_conn_take(ngx_http_request_t *r,
 void ngx_http_sluice_conn_give(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first);
 
 /* key */
+ngx_int_t ngx_http_sluice_key_variables(ngx_conf_t *cf);
+void ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf);
+ngx_int_t ngx_http_sluice_key_take(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    uint64_t *retry, ngx_uint_t *status);
+ngx_int_t ngx_http_sluice_key_next(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx, sluice_balance_set_t *had,
+    sluice_balance_hold_t *hold);
+void ngx_http_sluice_key_switch(ngx_http_sluice_ctx_t *ctx,
+    sluice_balance_hold_t *hold);
+void ngx_http_sluice_key_judge(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx, sluice_answer_t answer,
+    sluice_member_reason_t reason, ngx_uint_t status, uint64_t hint);
+void ngx_http_sluice_key_drop(ngx_http_sluice_ctx_t *ctx,
+    sluice_balance_hold_t *hold);
+void ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx);
+void ngx_http_sluice_key_settle(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx);
+
+/* key_conf */
 char *ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-ngx_int_t ngx_http_sluice_key_variables(ngx_conf_t *cf);
-ngx_int_t ngx_http_sluice_key_look(ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_pool_t *pool, uint64_t *retry);
-void ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx);
+
+/* key_answer */
+sluice_answer_t ngx_http_sluice_key_answer(ngx_http_sluice_pool_t *pool,
+    ngx_uint_t status);
+ngx_int_t ngx_http_sluice_key_body(ngx_http_request_t *r,
+    ngx_http_sluice_pool_t *pool);
+uint64_t ngx_http_sluice_key_hint(ngx_http_request_t *r);
+
+/* key_try */
+ngx_int_t ngx_http_sluice_try_init(ngx_conf_t *cf,
+    ngx_http_sluice_main_conf_t *smcf);
+ngx_int_t ngx_http_sluice_try_begin(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx);
+void ngx_http_sluice_try_end(ngx_http_sluice_try_t *t);
 
 /* admission */
 ngx_int_t ngx_http_sluice_admission_handler(ngx_http_request_t *r);

@@ -9,11 +9,19 @@
 #include "ngx_http_sluice.h"
 
 
+/* ms between two looks for a place that nobody can tell the time of */
+#define NGX_HTTP_SLUICE_WAIT_STEP  50
+
+
 static ngx_int_t ngx_http_sluice_admit(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
 static ngx_int_t ngx_http_sluice_refused(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    sluice_outcome_t outcome, uint64_t retry);
+    sluice_outcome_t outcome, ngx_uint_t status, uint64_t retry);
+static ngx_int_t ngx_http_sluice_wait(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    uint64_t retry);
+static void ngx_http_sluice_wait_handler(ngx_http_request_t *r);
 static void ngx_http_sluice_cleanup(void *data);
 
 
@@ -21,13 +29,13 @@ ngx_int_t
 ngx_http_sluice_admission_handler(ngx_http_request_t *r)
 {
     uint64_t                     retry;
-    ngx_uint_t                   key_only;
+    ngx_uint_t                   key_only, status;
     ngx_http_sluice_ctx_t       *ctx;
     ngx_http_sluice_loc_conf_t  *slcf;
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
 
-    if (slcf->pool == NULL && slcf->limits == NULL && slcf->conns == NULL
+    if (slcf->key == NULL && slcf->limits == NULL && slcf->conns == NULL
         && !slcf->usage)
     {
         return NGX_DECLINED;
@@ -46,7 +54,7 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
                     && (ctx == NULL
                         || ctx->outcome == SLUICE_OUTCOME_OPEN)));
 
-    if (key_only && slcf->pool == NULL) {
+    if (key_only && slcf->key == NULL) {
         return NGX_DECLINED;
     }
 
@@ -58,8 +66,17 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
     }
 
     if (key_only) {
-        return ngx_http_sluice_key_look(ctx, slcf->pool, &retry) == NGX_OK
-               ? NGX_DECLINED : NGX_HTTP_SERVICE_UNAVAILABLE;
+        switch (ngx_http_sluice_key_take(r, slcf, ctx, &retry, &status)) {
+
+        case NGX_OK:
+            return NGX_DECLINED;
+
+        case NGX_BUSY:
+            return status;
+
+        default:
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
 
     /* a refusal's page is free, what goes to an upstream instead is not */
@@ -88,7 +105,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 {
     uint64_t                      now, retry;
     ngx_int_t                     rc, key;
-    ngx_uint_t                    first;
+    ngx_uint_t                    first, status;
     ngx_http_sluice_main_conf_t  *smcf;
 
     /* one reading for the record and for the limits */
@@ -96,12 +113,18 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     now = (slcf->usage || slcf->limits != NULL) ? sluice_clock_us() : 0;
 
     retry = 0;
+    status = 0;
     key = NGX_OK;
 
-    if (slcf->pool != NULL && slcf->pool != ctx->seen_pool
-        && slcf->pool != ctx->refused_pool)
-    {
-        key = ngx_http_sluice_key_look(ctx, slcf->pool, &retry);
+    if (slcf->key != NULL && slcf->key->pool != ctx->refused_pool) {
+
+        key = ngx_http_sluice_key_take(r, slcf, ctx, &retry, &status);
+
+        if (key == NGX_BUSY
+            && ngx_http_sluice_wait(r, slcf, ctx, retry) == NGX_OK)
+        {
+            return NGX_AGAIN;
+        }
     }
 
     /* before the refusal for a key: that one is recorded, too */
@@ -120,6 +143,8 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
             ngx_http_sluice_count(REFUSED_RECORD);
             ngx_http_sluice_complain(r, "refusing request, no room for its "
                                      "record in", &smcf->path);
+
+            ngx_http_sluice_key_give(ctx);
 
             ctx->outcome = SLUICE_OUTCOME_ERROR;
             ctx->conf = NULL;       /* a redirect to an upstream asks again */
@@ -142,8 +167,10 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     }
 
     if (key != NGX_OK) {
-        return ngx_http_sluice_refused(r, slcf, ctx, SLUICE_OUTCOME_KEY,
-                                       retry);
+        return ngx_http_sluice_refused(r, slcf, ctx,
+                                       key == NGX_BUSY ? SLUICE_OUTCOME_KEY
+                                                       : SLUICE_OUTCOME_ERROR,
+                                       status, retry);
     }
 
     /* places before charges: they are given back as if never taken */
@@ -166,11 +193,12 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 
     if (rc != NGX_OK) {
         ngx_http_sluice_conn_give(ctx, first);
+        ngx_http_sluice_key_give(ctx);
 
         return ngx_http_sluice_refused(r, slcf, ctx,
                                        rc == NGX_BUSY ? SLUICE_OUTCOME_LIMIT
                                                       : SLUICE_OUTCOME_ERROR,
-                                       retry);
+                                       ctx->refused_status, retry);
     }
 
     if (ctx->outcome == SLUICE_OUTCOME_OPEN) {
@@ -188,7 +216,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 static ngx_int_t
 ngx_http_sluice_refused(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    sluice_outcome_t outcome, uint64_t retry)
+    sluice_outcome_t outcome, ngx_uint_t status, uint64_t retry)
 {
     ngx_uint_t                i, admitted;
     ngx_http_sluice_conn_t   *conn;
@@ -220,18 +248,18 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
         break;
 
     case SLUICE_OUTCOME_KEY:
-        ctx->refused_pool = slcf->pool;
+        ctx->refused_pool = slcf->key->pool;
 
-        if (ctx->entry != NULL && ctx->key == NULL) {
+        if (ctx->entry != NULL && ctx->ntries == 0) {
             (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_POOL,
-                                     slcf->pool->named.name.data,
-                                     slcf->pool->named.name.len);
+                                     slcf->key->pool->named.name.data,
+                                     slcf->key->pool->named.name.len);
         }
 
         ngx_http_sluice_count(REFUSED_KEY);
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "refusing request, no key of pool \"%V\" is well",
-                      &slcf->pool->named.name);
+                      &slcf->key->pool->named.name);
         break;
 
     default:
@@ -245,9 +273,89 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
     }
 
     return ngx_http_sluice_refuse(r, slcf, outcome,
-                                  outcome == SLUICE_OUTCOME_LIMIT
-                                  ? ctx->refused_status : 0,
+                                  outcome == SLUICE_OUTCOME_ERROR ? 0 : status,
                                   retry);
+}
+
+
+/*
+ * For a key, where the location has time for it: until the first one is said to
+ * be well, or a little, if nobody knows.  NGX_DECLINED: the time is over.
+ */
+
+static ngx_int_t
+ngx_http_sluice_wait(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
+    ngx_http_sluice_ctx_t *ctx, uint64_t retry)
+{
+    ngx_msec_t  spent;
+
+    if (slcf->key->wait == 0) {
+        return NGX_DECLINED;
+    }
+
+    if (!ctx->waits) {
+        ctx->waits = 1;
+        ctx->waiting = ngx_current_msec;
+    }
+
+    spent = ngx_current_msec - ctx->waiting;
+
+    if (spent >= slcf->key->wait
+        || (retry != UINT64_MAX && retry > slcf->key->wait - spent))
+    {
+        ctx->waits = 0;
+        return NGX_DECLINED;
+    }
+
+    if (retry == UINT64_MAX) {
+        retry = NGX_HTTP_SLUICE_WAIT_STEP;
+    }
+
+    /* as ngx_http_limit_req_handler() does */
+
+    if (r->connection->read->ready) {
+        ngx_post_event(r->connection->read, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_sluice_wait_handler;
+
+    r->connection->write->delayed = 1;
+    ngx_add_timer(r->connection->write,
+                  ngx_max(ngx_min(retry, slcf->key->wait - spent), 1));
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sluice_wait_handler(ngx_http_request_t *r)
+{
+    ngx_event_t  *wev;
+
+    wev = r->connection->write;
+
+    if (wev->delayed) {
+
+        if (ngx_handle_write_event(wev, 0) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        }
+
+        return;
+    }
+
+    if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
 }
 
 

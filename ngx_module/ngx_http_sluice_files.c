@@ -23,6 +23,8 @@ static ngx_int_t ngx_http_sluice_files_conns(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
 static ngx_int_t ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
+static ngx_int_t ngx_http_sluice_files_balance(ngx_cycle_t *cycle,
+    ngx_http_sluice_pool_t *pool);
 static uint64_t ngx_http_sluice_files_fingerprint(sluice_pool_t *pool,
     ngx_http_sluice_key_t *key);
 static void ngx_http_sluice_files_test(ngx_cycle_t *cycle,
@@ -271,6 +273,7 @@ ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
     uint64_t                  fp;
     ngx_uint_t                i, n;
     sluice_error_t            error;
+    sluice_balance_conf_t    *member;
     ngx_http_sluice_key_t    *key;
     ngx_http_sluice_pool_t   *pool, **pools;
 
@@ -288,21 +291,50 @@ ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
         }
 
         key = pool->keys.elts;
+        member = pool->members.elts;
 
         for (n = 0; n < pool->keys.nelts; n++) {
 
             fp = ngx_http_sluice_files_fingerprint(&pool->pool, &key[n]);
 
-            if (sluice_pool_member(&pool->pool, fp, (char *) key[n].id.data,
-                                   (uint64_t) ngx_time(), &key[n].line,
+            if (sluice_pool_member(&pool->pool, fp, member[n].id,
+                                   (uint64_t) ngx_time(), &member[n].line,
                                    &error)
                 != SLUICE_OK)
             {
                 ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
                 return NGX_ERROR;
             }
+
+            key[n].line = &pool->pool.members[member[n].line];
+        }
+
+        if (ngx_http_sluice_files_balance(cycle, pool) != NGX_OK) {
+            return NGX_ERROR;
         }
     }
+
+    return NGX_OK;
+}
+
+
+/* each worker has a copy of it by fork() */
+
+static ngx_int_t
+ngx_http_sluice_files_balance(ngx_cycle_t *cycle,
+    ngx_http_sluice_pool_t *pool)
+{
+    void  *memory;
+
+    memory = ngx_pmemalign(cycle->pool,
+                           sluice_balance_size(pool->members.nelts), 64);
+    if (memory == NULL) {
+        return NGX_ERROR;
+    }
+
+    pool->balance = sluice_balance_init(memory, &pool->pool, pool->method,
+                                        pool->members.elts,
+                                        pool->members.nelts);
 
     return NGX_OK;
 }

@@ -1,34 +1,31 @@
 
 /*
- * Key pools: which upstream key a request goes out with.
- *
- * Admission looks whether a key is well; the getter of $sluice_key, which
- * the upstream module calls when it makes the request, takes one.  So a
- * response from the cache takes none.
+ * A key for a request.  Admission takes it: then it is in flight, its windows
+ * are charged, and it cannot be had by another any more; so what makes the
+ * request, the getter of $sluice_key, cannot fail.  A response from the cache,
+ * or a refusal, gives it back unused.
  */
 
 #include "ngx_http_sluice.h"
 
 
-/* a quarter of the lines, so that all of them can be replaced by reloads */
-#define NGX_HTTP_SLUICE_KEYS_MAX  256
-
-
-static uint64_t ngx_http_sluice_key_recovery(ngx_http_sluice_pool_t *pool,
-    ngx_http_sluice_key_t *key, uint64_t *now);
-static ngx_http_sluice_key_t *ngx_http_sluice_key_choose(
-    ngx_http_sluice_pool_t *pool);
-static ngx_http_sluice_key_t *ngx_http_sluice_key_take(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
+    ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
+    ngx_uint_t prefer, sluice_balance_hold_t *hold,
+    sluice_balance_result_t *result, uint64_t *retry);
+static ngx_int_t ngx_http_sluice_key_clone(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf);
+static ngx_http_sluice_key_t *ngx_http_sluice_key_of(ngx_http_request_t *r);
+static void ngx_http_sluice_key_told(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx, int state, ngx_uint_t status);
 static ngx_int_t ngx_http_sluice_key_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_sluice_key_id_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_http_sluice_pool_t *ngx_http_sluice_pool(ngx_conf_t *cf,
-    ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
-static char *ngx_http_sluice_key_pool_line(ngx_conf_t *cf,
-    ngx_command_t *dummy, void *conf);
-static char *ngx_http_sluice_key_pool_key(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
+static ngx_int_t ngx_http_sluice_key_state_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_sluice_tries_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 
 
 static ngx_http_variable_t  ngx_http_sluice_key_vars[] = {
@@ -37,6 +34,12 @@ static ngx_http_variable_t  ngx_http_sluice_key_vars[] = {
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("sluice_key_id"), NULL, ngx_http_sluice_key_id_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sluice_key_state"), NULL,
+      ngx_http_sluice_key_state_variable, 0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sluice_tries"), NULL, ngx_http_sluice_tries_variable, 0,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
@@ -50,444 +53,500 @@ ngx_http_sluice_key_variables(ngx_conf_t *cf)
 }
 
 
-/* 0: it is well; else when it will be.  The clock is read once, if at all. */
+/* this process has a slot now */
 
-static uint64_t
-ngx_http_sluice_key_recovery(ngx_http_sluice_pool_t *pool,
-    ngx_http_sluice_key_t *key, uint64_t *now)
+void
+ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf)
 {
-    bool              half;
-    sluice_member_t  *member;
+    ngx_uint_t                i;
+    ngx_http_sluice_pool_t  **pools;
 
-    member = &pool->pool.members[key->line];
+    pools = smcf->pools.elts;
 
-    if (sluice_member_healthy(member)) {
-        return 0;
+    /* not all workers are to begin with the first key */
+
+    for (i = 0; i < smcf->pools.nelts; i++) {
+        sluice_balance_start(pools[i]->balance, ngx_http_sluice_process.slot,
+                             ngx_http_sluice_process.slot);
     }
-
-    if (*now == 0) {
-        *now = sluice_clock_ms();
-    }
-
-    return sluice_member_recovery(member, *now, &half);
 }
 
 
 /*
- * NGX_OK: some key of the pool is well, and is remembered: should none be
- * so any more when the request goes out, it goes out with that one.
- * NGX_BUSY: none is for *retry milliseconds (UINT64_MAX: nobody knows).
+ * Takes a key for what this location asks for, if the request has none of its
+ * pool.  NGX_BUSY: none is to be had for *retry milliseconds (UINT64_MAX:
+ * nobody knows); *status is what to refuse with.  NGX_ERROR: a value that the
+ * location needs for it is none.
  */
 
 ngx_int_t
-ngx_http_sluice_key_look(ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_pool_t *pool, uint64_t *retry)
+ngx_http_sluice_key_take(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    uint64_t *retry, ngx_uint_t *status)
 {
-    uint64_t                first, recovery, now;
-    ngx_uint_t              i;
-    ngx_http_sluice_key_t  *key;
+    ngx_int_t                rc;
+    ngx_uint_t               prefer;
+    sluice_balance_set_t     had;
+    ngx_http_sluice_key_t   *keys;
+    sluice_balance_result_t  result;
 
-    /* without a slot a key could not be taken */
-
-    if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
-        *retry = 0;
-        return NGX_BUSY;
+    if (ctx->taken && ctx->pool == slcf->key->pool) {
+        return NGX_OK;
     }
 
-    key = pool->keys.elts;
-    now = 0;
-    first = UINT64_MAX;
+    /* a redirect keeps its key, unless it was the key that failed */
 
-    for (i = 0; i < pool->keys.nelts; i++) {
-
-        recovery = ngx_http_sluice_key_recovery(pool, &key[i], &now);
-
-        if (recovery == 0) {
-            ctx->seen_pool = pool;
-            ctx->seen_key = &key[i];
-
-            return NGX_OK;
-        }
-
-        if (recovery < first) {
-            first = recovery;
-        }
-    }
-
-    *retry = (first == UINT64_MAX) ? UINT64_MAX : first - now;
-
-    return NGX_BUSY;
-}
-
-
-/* the next well key after the last one taken in this worker */
-
-static ngx_http_sluice_key_t *
-ngx_http_sluice_key_choose(ngx_http_sluice_pool_t *pool)
-{
-    uint64_t                now;
-    ngx_uint_t              i;
-    ngx_http_sluice_key_t  *key;
-
-    key = pool->keys.elts;
-    now = 0;
-
-    for (i = 0; i < pool->keys.nelts; i++) {
-
-        if (pool->next >= pool->keys.nelts) {
-            pool->next = 0;
-        }
-
-        if (ngx_http_sluice_key_recovery(pool, &key[pool->next], &now) == 0) {
-            return &key[pool->next++];
-        }
-
-        pool->next++;
-    }
-
-    return NULL;
-}
-
-
-static ngx_http_sluice_key_t *
-ngx_http_sluice_key_take(ngx_http_request_t *r)
-{
-    ngx_http_sluice_ctx_t       *ctx, *parent;
-    ngx_http_sluice_key_t       *key;
-    ngx_http_sluice_loc_conf_t  *slcf;
-
-    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
-
-    if (slcf->pool == NULL) {
-        return NULL;
-    }
-
-    ctx = ngx_http_sluice_get_ctx(r);
-
-    /*
-     * A clone (a slice, an update of the cache) has run no phases of its own:
-     * what the admission of its parent has seen holds for it as well.
-     */
-
-    if (ctx == NULL && r != r->main) {
-        parent = ngx_http_sluice_get_ctx(r->parent);
-
-        if (parent == NULL || parent->seen_pool != slcf->pool) {
-            return NULL;
-        }
-
-        ctx = ngx_http_sluice_create_ctx(r);
-        if (ctx == NULL) {
-            return NULL;
-        }
-
-        ctx->seen_pool = parent->seen_pool;
-        ctx->seen_key = parent->seen_key;
-    }
-
-    if (ctx != NULL && ctx->key != NULL && ctx->pool == slcf->pool) {
-        return ctx->key;
-    }
-
-    /* admission has been here, or this request is not for an upstream */
-
-    if (ctx == NULL || ctx->seen_pool != slcf->pool
-        || ngx_http_sluice_process.slot == SLUICE_SLOTS)
-    {
-        return NULL;
-    }
-
-    key = ngx_http_sluice_key_choose(slcf->pool);
-
-    if (key == NULL) {
-        key = ctx->seen_key;
-    }
-
-    /* a redirect to a location with another pool */
+    prefer = (ctx->key != NULL && ctx->pool == slcf->key->pool
+              && !ctx->failed)
+             ? ctx->hold.member : SLUICE_BALANCE_MAX;
 
     ngx_http_sluice_key_give(ctx);
 
-    sluice_pool_take(&slcf->pool->pool, key->line,
-                     ngx_http_sluice_process.slot);
+    *status = NGX_HTTP_SERVICE_UNAVAILABLE;
 
-    ctx->taken = 1;
-    ctx->pool = slcf->pool;
-    ctx->key = key;
+    /* without a slot nothing can be held */
 
-    if (ctx->entry != NULL) {
-        (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_POOL,
-                                 ctx->pool->named.name.data,
-                                 ctx->pool->named.name.len);
-        (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_KEY,
-                                 key->id.data, key->id.len);
+    if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
+        *retry = 1000;
+        return NGX_BUSY;
     }
 
-    return key;
+    ngx_memzero(&had, sizeof(sluice_balance_set_t));
+
+    rc = ngx_http_sluice_key_choose(r, slcf->key, &had, prefer, &ctx->hold,
+                                    &result, retry);
+    if (rc != NGX_OK) {
+
+        if (rc == NGX_BUSY && result == SLUICE_BALANCE_COOLING) {
+            *status = NGX_HTTP_TOO_MANY_REQUESTS;
+        }
+
+        return rc;
+    }
+
+    keys = slcf->key->pool->keys.elts;
+
+    ctx->pool = slcf->key->pool;
+    ctx->key = &keys[ctx->hold.member];
+    ctx->key_conf = slcf->key;
+
+    ctx->taken = 1;
+    ctx->charged = 1;
+    ctx->sent = 0;
+    ctx->judged = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_key_choose(ngx_http_request_t *r,
+    ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
+    ngx_uint_t prefer, sluice_balance_hold_t *hold,
+    sluice_balance_result_t *result, uint64_t *retry)
+{
+    uint64_t       hash, tokens;
+    ngx_str_t      value;
+    const uint8_t  zero[16] = { 0 };
+
+    hash = 0;
+    tokens = 0;
+
+    if (conf->pool->hash != NULL) {
+
+        if (ngx_http_sluice_value(r, conf->pool->hash, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        /* the same over restarts, and on all nodes: not keyed */
+
+        hash = sluice_siphash(zero, value.data, value.len).lo;
+    }
+
+    if (conf->tokens != NULL
+        && ngx_http_sluice_amount(r, conf->tokens,
+                                  "an estimate of tokens must be a number, "
+                                  "not", &tokens)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    *result = sluice_balance_take(conf->pool->balance, had, prefer, hash,
+                                  tokens, conf->pool->policy.probe,
+                                  sluice_clock_ms(), hold, retry);
+
+    return (*result == SLUICE_BALANCE_TAKEN) ? NGX_OK : NGX_BUSY;
+}
+
+
+/* another key for another try; `had` are those that this request has tried */
+
+ngx_int_t
+ngx_http_sluice_key_next(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
+    sluice_balance_set_t *had, sluice_balance_hold_t *hold)
+{
+    uint64_t                 retry;
+    sluice_balance_result_t  result;
+
+    if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
+        return NGX_BUSY;
+    }
+
+    return ngx_http_sluice_key_choose(r, ctx->key_conf, had,
+                                      SLUICE_BALANCE_MAX, hold, &result,
+                                      &retry);
+}
+
+
+/* from here on the request has that one, and the one before is given back */
+
+void
+ngx_http_sluice_key_switch(ngx_http_sluice_ctx_t *ctx,
+    sluice_balance_hold_t *hold)
+{
+    ngx_http_sluice_key_t  *keys;
+
+    /* an answer that was an error has used no tokens */
+
+    if (ctx->charged && ngx_http_sluice_process.slot != SLUICE_SLOTS) {
+        sluice_balance_settle(ctx->pool->balance, &ctx->hold, 0,
+                              sluice_clock_ms());
+        ctx->charged = 0;
+    }
+
+    ngx_http_sluice_key_give(ctx);
+
+    keys = ctx->pool->keys.elts;
+
+    ctx->hold = *hold;
+    ctx->key = &keys[hold->member];
+
+    ctx->taken = 1;
+    ctx->charged = 1;
+    ctx->sent = 0;
+    ctx->judged = 0;
 }
 
 
 void
-ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx)
+ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
+    sluice_answer_t answer, sluice_member_reason_t reason, ngx_uint_t status,
+    uint64_t hint)
 {
-    if (ctx->taken && ngx_http_sluice_process.slot != SLUICE_SLOTS) {
-        ctx->taken = 0;
-        sluice_pool_give(&ctx->pool->pool, ctx->key->line,
-                         ngx_http_sluice_process.slot);
+    int  state;
+
+    if (ctx->judged) {
+        return;
+    }
+
+    ctx->judged = 1;
+    ctx->failed = (answer > SLUICE_ANSWER_NONE);
+
+    state = sluice_member_answer(ctx->key->line, &ctx->pool->policy,
+                                 &ctx->hold.try, answer, reason, status,
+                                 hint, sluice_clock_ms());
+
+    if (state != -1) {
+        ngx_http_sluice_key_told(r, ctx, state, status);
     }
 }
 
+
+static void
+ngx_http_sluice_key_told(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
+    int state, ngx_uint_t status)
+{
+    uint64_t                now;
+    ngx_uint_t              level;
+    sluice_member_status_t  ms;
+
+    level = (state == SLUICE_MEMBER_DISABLED
+             || state == SLUICE_MEMBER_EXHAUSTED) ? NGX_LOG_ERR
+            : (state == SLUICE_MEMBER_HEALTHY) ? NGX_LOG_NOTICE
+                                               : NGX_LOG_WARN;
+
+    sluice_member_status(sluice_load16(&ctx->key->line->state), &ms);
+    now = sluice_clock_ms();
+
+    if (ms.until > now && ms.until != SLUICE_NEVER) {
+        ngx_log_error(level, r->connection->log, 0,
+                      "key \"%V\" of pool \"%V\" is %s for %uL seconds after "
+                      "status %ui", &ctx->key->id, &ctx->pool->named.name,
+                      sluice_member_state_name(state),
+                      (ms.until - now + 999) / 1000, status);
+        return;
+    }
+
+    ngx_log_error(level, r->connection->log, 0,
+                  "key \"%V\" of pool \"%V\" is %s after status %ui",
+                  &ctx->key->id, &ctx->pool->named.name,
+                  sluice_member_state_name(state), status);
+}
+
+
+/* gives one back that nothing was sent with */
+
+void
+ngx_http_sluice_key_drop(ngx_http_sluice_ctx_t *ctx,
+    sluice_balance_hold_t *hold)
+{
+    uint64_t                now;
+    ngx_http_sluice_key_t  *keys;
+
+    if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
+        return;
+    }
+
+    now = sluice_clock_ms();
+    keys = ctx->pool->keys.elts;
+
+    (void) sluice_member_answer(keys[hold->member].line, &ctx->pool->policy,
+                                &hold->try, SLUICE_ANSWER_NONE,
+                                SLUICE_REASON_NONE, 0, SLUICE_NEVER, now);
+
+    sluice_balance_refund(ctx->pool->balance, hold, now);
+    sluice_balance_give(ctx->pool->balance, hold);
+}
+
+
+/* safe to do twice; what the windows were charged stays for what was sent */
+
+void
+ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx)
+{
+    if (ctx->try != NULL) {
+        ngx_http_sluice_try_end(ctx->try);
+    }
+
+    if (!ctx->taken) {
+        return;
+    }
+
+    ctx->taken = 0;
+
+    if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
+        return;
+    }
+
+    ngx_http_sluice_key_judge(ctx->request, ctx, SLUICE_ANSWER_NONE,
+                              SLUICE_REASON_NONE, 0, SLUICE_NEVER);
+
+    if (!ctx->sent && ctx->charged) {
+        sluice_balance_refund(ctx->pool->balance, &ctx->hold,
+                              sluice_clock_ms());
+        ctx->charged = 0;
+    }
+
+    sluice_balance_give(ctx->pool->balance, &ctx->hold);
+}
+
+
+/* in the log phase: what was used is known now, or never will be */
+
+void
+ngx_http_sluice_key_settle(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
+{
+    off_t      n;
+    ngx_str_t  text;
+
+    if (!ctx->charged || !ctx->sent || ctx->key_conf->settle == NULL
+        || ngx_http_sluice_process.slot == SLUICE_SLOTS
+        || ngx_http_sluice_value(r, ctx->key_conf->settle, &text) != NGX_OK)
+    {
+        return;
+    }
+
+    n = ngx_atoof(text.data, text.len);
+
+    if (n == NGX_ERROR) {
+        return;
+    }
+
+    ctx->charged = 0;
+
+    sluice_balance_settle(ctx->pool->balance, &ctx->hold, (uint64_t) n,
+                          sluice_clock_ms());
+}
+
+
+/*
+ * A clone (a slice, an update of the cache) has run no phases of its own: it
+ * asks for its key when it is on its way.
+ */
+
+static ngx_int_t
+ngx_http_sluice_key_clone(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf)
+{
+    uint64_t                retry;
+    ngx_uint_t              status;
+    ngx_http_sluice_ctx_t  *ctx, *parent;
+
+    parent = ngx_http_sluice_get_ctx(r->parent);
+
+    if (parent == NULL || parent->pool != slcf->key->pool) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_sluice_create_ctx(r);
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_sluice_key_take(r, slcf, ctx, &retry, &status);
+}
+
+
+/*
+ * There is one only while a request to an upstream is being made: neither a
+ * log nor a header of the answer can have it.
+ */
 
 static ngx_int_t
 ngx_http_sluice_key_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_http_sluice_key_t       *key;
+    ngx_http_sluice_ctx_t       *ctx;
     ngx_http_sluice_loc_conf_t  *slcf;
 
-    key = ngx_http_sluice_key_take(r);
+    v->not_found = 1;
 
-    if (key == NULL) {
-        slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
 
-        /* "set" copies it before there is one, and that goes out */
-
-        if (slcf->pool != NULL) {
-            ngx_http_sluice_complain(r, "$sluice_key was asked for before "
-                                     "admission, and is empty: pool",
-                                     &slcf->pool->named.name);
-        }
-
-        v->not_found = 1;
+    if (slcf->key == NULL) {
         return NGX_OK;
     }
 
-    ngx_http_sluice_set_value(v, &key->secret);
+    ctx = ngx_http_sluice_get_ctx(r);
+
+    if (ctx == NULL && r != r->main && r->upstream != NULL
+        && ngx_http_sluice_key_clone(r, slcf) == NGX_OK)
+    {
+        ctx = ngx_http_sluice_get_ctx(r);
+    }
+
+    if (ctx == NULL || ctx->pool != slcf->key->pool || r->upstream == NULL) {
+
+        /* "set" copies it before there is one, and that goes out */
+
+        if (ctx == NULL || ctx->try == NULL) {
+            ngx_http_sluice_complain(r, "$sluice_key was asked for before "
+                                     "admission, and is empty: pool",
+                                     &slcf->key->pool->named.name);
+        }
+
+        return NGX_OK;
+    }
+
+    if (ngx_http_sluice_try_begin(r, ctx) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    v->not_found = 0;
+    ngx_http_sluice_set_value(v, &ctx->key->secret);
 
     return NGX_OK;
 }
 
 
-/* of the key that was taken; asking for it takes none */
+/*
+ * The key that the request goes out with, or went last; a response from the
+ * cache has none.
+ */
 
-static ngx_int_t
-ngx_http_sluice_key_id_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data)
+static ngx_http_sluice_key_t *
+ngx_http_sluice_key_of(ngx_http_request_t *r)
 {
     ngx_http_sluice_ctx_t  *ctx;
 
     ctx = ngx_http_sluice_get_ctx(r);
 
-    if (ctx == NULL || ctx->key == NULL) {
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    if (ctx->taken && r->upstream != NULL && !r->cached) {
+        return ctx->key;
+    }
+
+    return ctx->ntries ? ctx->tries[ctx->ntries - 1].key : NULL;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_key_id_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_sluice_key_t  *key;
+
+    key = ngx_http_sluice_key_of(r);
+
+    if (key == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    ngx_http_sluice_set_value(v, &ctx->key->id);
+    ngx_http_sluice_set_value(v, &key->id);
 
     return NGX_OK;
 }
 
 
-/* finds the pool, or makes one that somebody must still define */
+/* as it is now */
 
-static ngx_http_sluice_pool_t *
-ngx_http_sluice_pool(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
-    ngx_str_t *name)
+static ngx_int_t
+ngx_http_sluice_key_state_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_http_sluice_pool_t  *pool;
+    ngx_str_t               name;
+    ngx_http_sluice_key_t  *key;
+    sluice_member_status_t  status;
 
-    pool = (ngx_http_sluice_pool_t *)
-               ngx_http_sluice_named(cf, &smcf->pools,
-                                     sizeof(ngx_http_sluice_pool_t), name,
-                                     "pool");
+    key = ngx_http_sluice_key_of(r);
 
-    if (pool == NULL || pool->keys.elts != NULL) {
-        return pool;
-    }
-
-    if (ngx_array_init(&pool->keys, cf->pool, 4,
-                       sizeof(ngx_http_sluice_key_t))
-        != NGX_OK)
-    {
-        return NULL;
-    }
-
-    pool->pool.file.fd = -1;
-
-    return pool;
-}
-
-
-/* sluice_key pool|off; */
-
-char *
-ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_sluice_loc_conf_t *slcf = conf;
-
-    ngx_str_t                    *value;
-    ngx_http_sluice_main_conf_t  *smcf;
-
-    if (slcf->pool != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (ngx_strcmp(value[1].data, "off") == 0) {
-        slcf->pool = NULL;
-        return NGX_CONF_OK;
-    }
-
-    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
-
-    slcf->pool = ngx_http_sluice_pool(cf, smcf, &value[1]);
-    if (slcf->pool == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-/* sluice_key_pool name { balance round_robin; key secret id=a; } */
-
-char *
-ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_sluice_main_conf_t *smcf = conf;
-
-    char                    *rv;
-    ngx_str_t               *value;
-    ngx_conf_t               save;
-    ngx_http_sluice_pool_t  *pool;
-
-    value = cf->args->elts;
-
-    pool = ngx_http_sluice_pool(cf, smcf, &value[1]);
-    if (pool == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_sluice_define(cf, &pool->named, "key pool") != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    save = *cf;
-
-    cf->handler = ngx_http_sluice_key_pool_line;
-    cf->handler_conf = (char *) pool;
-
-    rv = ngx_conf_parse(cf, NULL);
-
-    *cf = save;
-
-    if (rv != NGX_CONF_OK) {
-        return rv;
-    }
-
-    if (pool->keys.nelts == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "key pool \"%V\" has no keys", &pool->named.name);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_sluice_key_pool_line(ngx_conf_t *cf, ngx_command_t *dummy,
-    void *conf)
-{
-    ngx_str_t  *value;
-
-    value = cf->args->elts;
-
-    if (ngx_strcmp(value[0].data, "key") == 0) {
-        return ngx_http_sluice_key_pool_key(cf, conf);
-    }
-
-    if (ngx_strcmp(value[0].data, "balance") == 0) {
-
-        if (cf->args->nelts == 2
-            && ngx_strcmp(value[1].data, "round_robin") == 0)
-        {
-            return NGX_CONF_OK;
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "a key pool knows \"balance round_robin\" only");
-        return NGX_CONF_ERROR;
-    }
-
-    /* not by its name: it may be a key, and the word before it be missing */
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "unknown directive in a key pool: it knows \"key\" "
-                       "and \"balance\"");
-
-    return NGX_CONF_ERROR;
-}
-
-
-/* key secret|file:path id=name; a message of ours must not have the secret */
-
-static char *
-ngx_http_sluice_key_pool_key(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
-{
-    ngx_str_t              *value, id;
-    ngx_uint_t              i;
-    ngx_http_sluice_key_t  *key, new;
-
-    value = cf->args->elts;
-
-    if (cf->args->nelts != 3 || value[2].len < 3
-        || ngx_strncmp(value[2].data, "id=", 3) != 0)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "a key must be \"key SECRET id=NAME\" or "
-                           "\"key file:PATH id=NAME\"");
-        return NGX_CONF_ERROR;
-    }
-
-    id.len = value[2].len - 3;
-    id.data = value[2].data + 3;
-
-    ngx_memzero(&new, sizeof(ngx_http_sluice_key_t));
-
-    if (ngx_http_sluice_copy_name(cf, &new.id, &id, "key id") != NGX_OK
-        || ngx_http_sluice_read_secret(cf, &value[1], &new.secret) != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    key = pool->keys.elts;
-
-    for (i = 0; i < pool->keys.nelts; i++) {
-        if (key[i].id.len == new.id.len
-            && ngx_strncmp(key[i].id.data, new.id.data, new.id.len) == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate key id \"%V\" in pool \"%V\"",
-                               &new.id, &pool->named.name);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    if (pool->keys.nelts == NGX_HTTP_SLUICE_KEYS_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "key pool \"%V\" has more than %d keys",
-                           &pool->named.name, NGX_HTTP_SLUICE_KEYS_MAX);
-        return NGX_CONF_ERROR;
-    }
-
-    key = ngx_array_push(&pool->keys);
     if (key == NULL) {
-        return NGX_CONF_ERROR;
+        v->not_found = 1;
+        return NGX_OK;
     }
 
-    *key = new;
+    sluice_member_status(sluice_load16(&key->line->state), &status);
 
-    return NGX_CONF_OK;
+    name.data = (u_char *) sluice_member_state_name(
+                               sluice_member_state(&status,
+                                                   sluice_clock_ms()));
+    name.len = ngx_strlen(name.data);
+
+    ngx_http_sluice_set_value(v, &name);
+
+    return NGX_OK;
+}
+
+
+/* with a key of ours, over all upstreams of the request */
+
+static ngx_int_t
+ngx_http_sluice_tries_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t               text;
+    ngx_http_sluice_ctx_t  *ctx;
+
+    ctx = ngx_http_sluice_get_ctx(r);
+
+    if (ctx == NULL || ctx->ntries == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    text.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (text.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    text.len = ngx_sprintf(text.data, "%ui", ctx->ntries) - text.data;
+
+    ngx_http_sluice_set_value(v, &text);
+
+    return NGX_OK;
 }

@@ -52,6 +52,29 @@ static ngx_conf_enum_t  ngx_http_sluice_log_levels[] = {
 };
 
 
+/* as those of proxy_next_upstream */
+
+static ngx_conf_bitmask_t  ngx_http_sluice_key_nexts[] = {
+    { ngx_string("http_401"), NGX_HTTP_SLUICE_NEXT_401 },
+    { ngx_string("http_402"), NGX_HTTP_SLUICE_NEXT_402 },
+    { ngx_string("http_403"), NGX_HTTP_SLUICE_NEXT_403 },
+    { ngx_string("http_429"), NGX_HTTP_SLUICE_NEXT_429 },
+    { ngx_string("http_500"), NGX_HTTP_SLUICE_NEXT_500 },
+    { ngx_string("http_502"), NGX_HTTP_SLUICE_NEXT_502 },
+    { ngx_string("http_503"), NGX_HTTP_SLUICE_NEXT_503 },
+    { ngx_string("http_504"), NGX_HTTP_SLUICE_NEXT_504 },
+    { ngx_string("http_529"), NGX_HTTP_SLUICE_NEXT_529 },
+    { ngx_string("non_idempotent"), NGX_HTTP_SLUICE_NEXT_NON_IDEMPOTENT },
+    { ngx_string("off"), NGX_HTTP_SLUICE_NEXT_OFF },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_num_bounds_t  ngx_http_sluice_key_tries_bounds = {
+    ngx_conf_check_num_bounds, 1, SLUICE_BALANCE_MAX
+};
+
+
 static ngx_command_t  ngx_http_sluice_commands[] = {
 
     { ngx_string("sluice_dir"),
@@ -138,11 +161,39 @@ static ngx_command_t  ngx_http_sluice_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sluice_master_key"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_sluice_master_key,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("sluice_key"),
-      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_sluice_key,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("sluice_key_next"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_conf_set_bitmask_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, key_next),
+      &ngx_http_sluice_key_nexts },
+
+    { ngx_string("sluice_key_tries"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, key_tries),
+      &ngx_http_sluice_key_tries_bounds },
+
+    { ngx_string("sluice_key_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, key_timeout),
       NULL },
 
     { ngx_string("sluice_usage"),
@@ -308,10 +359,18 @@ ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     slcf->key_next = 0;
+     */
+
     slcf->client = NGX_CONF_UNSET_PTR;
     slcf->limits = NGX_CONF_UNSET_PTR;
     slcf->conns = NGX_CONF_UNSET_PTR;
-    slcf->pool = NGX_CONF_UNSET_PTR;
+    slcf->key = NGX_CONF_UNSET_PTR;
+    slcf->key_tries = NGX_CONF_UNSET_UINT;
+    slcf->key_timeout = NGX_CONF_UNSET_MSEC;
     slcf->fields = NGX_CONF_UNSET_PTR;
     slcf->usage = NGX_CONF_UNSET;
     slcf->usage_refused = NGX_CONF_UNSET;
@@ -335,7 +394,16 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->client, prev->client, NULL);
     ngx_conf_merge_ptr_value(conf->limits, prev->limits, NULL);
     ngx_conf_merge_ptr_value(conf->conns, prev->conns, NULL);
-    ngx_conf_merge_ptr_value(conf->pool, prev->pool, NULL);
+    ngx_conf_merge_ptr_value(conf->key, prev->key, NULL);
+    ngx_conf_merge_bitmask_value(conf->key_next, prev->key_next,
+                                 (NGX_CONF_BITMASK_SET
+                                  |NGX_HTTP_SLUICE_NEXT_401
+                                  |NGX_HTTP_SLUICE_NEXT_402
+                                  |NGX_HTTP_SLUICE_NEXT_403
+                                  |NGX_HTTP_SLUICE_NEXT_429
+                                  |NGX_HTTP_SLUICE_NEXT_529));
+    ngx_conf_merge_uint_value(conf->key_tries, prev->key_tries, 3);
+    ngx_conf_merge_msec_value(conf->key_timeout, prev->key_timeout, 0);
     ngx_conf_merge_ptr_value(conf->fields, prev->fields, NULL);
     ngx_conf_merge_value(conf->usage, prev->usage, 0);
     ngx_conf_merge_value(conf->usage_refused, prev->usage_refused, 1);
@@ -411,6 +479,10 @@ ngx_http_sluice_init(ngx_conf_t *cf)
     *h = ngx_http_sluice_log_handler;
 
     if (ngx_http_sluice_filters(cf, smcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (smcf->pools.nelts && ngx_http_sluice_try_init(cf, smcf) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -164,6 +164,8 @@ ngx_http_sluice_process_acquire(ngx_cycle_t *cycle,
         ngx_http_sluice_process.stat =
                             ngx_http_sluice_process_workers.slots[slot].stat;
 
+        ngx_http_sluice_key_start(smcf);
+
         /* what was counted while there was none */
 
         for (i = 0; i < SLUICE_STAT_COUNT; i++) {

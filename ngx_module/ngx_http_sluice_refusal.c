@@ -47,6 +47,15 @@ static ngx_http_sluice_refusal_t  ngx_http_sluice_no_key = {
                          "overloaded_error")
 };
 
+static ngx_http_sluice_refusal_t  ngx_http_sluice_keys_limited = {
+    NGX_HTTP_TOO_MANY_REQUESTS,
+    ngx_http_sluice_body("429", "Too Many Requests",
+                         "All upstream keys have reached their limits. Try "
+                         "again later.",
+                         "requests", "rate_limit_exceeded",
+                         "rate_limit_error")
+};
+
 static ngx_http_sluice_refusal_t  ngx_http_sluice_no_room = {
     NGX_HTTP_SERVICE_UNAVAILABLE,
     ngx_http_sluice_body("503", "Service Unavailable",
@@ -95,7 +104,8 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
         break;
 
     case SLUICE_OUTCOME_KEY:
-        refusal = &ngx_http_sluice_no_key;
+        refusal = (status == NGX_HTTP_TOO_MANY_REQUESTS)
+                  ? &ngx_http_sluice_keys_limited : &ngx_http_sluice_no_key;
         break;
 
     case SLUICE_OUTCOME_OPEN:

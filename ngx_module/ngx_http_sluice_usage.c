@@ -19,7 +19,7 @@ static void ngx_http_sluice_usage_end(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     sluice_record_t *record);
 static void ngx_http_sluice_usage_tries(ngx_http_request_t *r,
-    sluice_record_t *record);
+    ngx_http_sluice_ctx_t *ctx, sluice_record_t *record);
 static uint64_t ngx_http_sluice_usage_since(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_record_variable(ngx_http_request_t *r,
@@ -299,6 +299,7 @@ ngx_http_sluice_log_handler(ngx_http_request_t *r)
     }
 
     ngx_http_sluice_limit_settle(r, ctx);
+    ngx_http_sluice_key_settle(r, ctx);
 
     if (ctx->entry != NULL) {
         ngx_http_sluice_usage_end(r, ctx->conf, ctx, &ctx->entry->record);
@@ -379,16 +380,18 @@ ngx_http_sluice_usage_end(ngx_http_request_t *r,
                                  ctx->refused_by->name.len);
     }
 
-    ngx_http_sluice_usage_tries(r, record);
+    ngx_http_sluice_usage_tries(r, ctx, record);
 
     (void) ngx_http_sluice_usage_fields(r, slcf, record, 1);
 }
 
 
 static void
-ngx_http_sluice_usage_tries(ngx_http_request_t *r, sluice_record_t *record)
+ngx_http_sluice_usage_tries(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
+    sluice_record_t *record)
 {
-    ngx_uint_t                  i, n;
+    ngx_str_t                   key;
+    ngx_uint_t                  i, k, n;
     sluice_record_try_t         t;
     ngx_http_upstream_state_t  *state;
 
@@ -400,6 +403,7 @@ ngx_http_sluice_usage_tries(ngx_http_request_t *r, sluice_record_t *record)
 
     state = r->upstream_states->elts;
     n = 0;
+    k = 0;
 
     for (i = 0; i < r->upstream_states->nelts; i++) {
 
@@ -423,7 +427,20 @@ ngx_http_sluice_usage_tries(ngx_http_request_t *r, sluice_record_t *record)
         t.bytes_received = state[i].bytes_received;
         t.bytes_sent = state[i].bytes_sent;
 
-        (void) sluice_record_add_try(record, &t, state[i].peer->data,
+        /* both in the order of the tries; a try may have had no key of ours */
+
+        while (k < ctx->ntries && ctx->tries[k].state < i) {
+            k++;
+        }
+
+        ngx_str_null(&key);
+
+        if (k < ctx->ntries && ctx->tries[k].state == i) {
+            key = ctx->tries[k].key->id;
+        }
+
+        (void) sluice_record_add_try(record, &t, key.data, key.len,
+                                     state[i].peer->data,
                                      state[i].peer->len);
     }
 

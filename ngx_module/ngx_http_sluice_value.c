@@ -1,13 +1,9 @@
 
 /*
- * Names, secrets and values: as a configuration writes them and as a request
- * has them.
+ * Names and values: as a configuration writes them and as a request has them.
  */
 
 #include "ngx_http_sluice.h"
-
-
-#define NGX_HTTP_SLUICE_SECRET_MAX   4096
 
 
 static void ngx_http_sluice_where(ngx_conf_t *cf,
@@ -320,111 +316,6 @@ ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to, ngx_str_t *from,
     }
 
     ngx_cpystrn(to->data, from->data, from->len + 1);
-
-    return NGX_OK;
-}
-
-
-/*
- * "file:path", relative to the configuration's directory: the file's only
- * line; or the secret itself.  It goes into headers, so nothing that could
- * end one is let through.
- */
-
-ngx_int_t
-ngx_http_sluice_read_secret(ngx_conf_t *cf, ngx_str_t *spec,
-    ngx_str_t *secret)
-{
-    size_t           i;
-    u_char          *p;
-    ssize_t          n;
-    ngx_fd_t         fd;
-    ngx_str_t        name;
-    ngx_file_info_t  fi;
-
-    if (spec->len < 5 || ngx_strncmp(spec->data, "file:", 5) != 0) {
-        *secret = *spec;
-        ngx_str_set(&name, "the configuration");
-        goto check;
-    }
-
-    name.len = spec->len - 5;
-    name.data = spec->data + 5;
-
-    if (ngx_conf_full_name(cf->cycle, &name, 1) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    fd = ngx_open_file(name.data, NGX_FILE_RDONLY|NGX_FILE_NONBLOCK,
-                       NGX_FILE_OPEN, 0);
-    if (fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" failed", &name);
-        return NGX_ERROR;
-    }
-
-    p = ngx_pnalloc(cf->pool, NGX_HTTP_SLUICE_SECRET_MAX + 1);
-    if (p == NULL) {
-        (void) ngx_close_file(fd);
-        return NGX_ERROR;
-    }
-
-    n = -1;
-
-    if (ngx_fd_info(fd, &fi) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_fd_info_n " \"%V\" failed", &name);
-
-    } else if (!ngx_is_file(&fi)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" is not a regular file", &name);
-
-    } else {
-        if (fi.st_mode & S_IROTH) {
-            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                               "\"%V\" holds a secret and may be read by "
-                               "everybody", &name);
-        }
-
-        n = ngx_read_fd(fd, p, NGX_HTTP_SLUICE_SECRET_MAX + 1);
-
-        if (n == -1) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                               ngx_read_fd_n " \"%V\" failed", &name);
-        }
-    }
-
-    (void) ngx_close_file(fd);
-
-    if (n == -1) {
-        return NGX_ERROR;
-    }
-
-    while (n > 0 && (p[n - 1] == LF || p[n - 1] == CR)) {
-        n--;
-    }
-
-    secret->len = n;
-    secret->data = p;
-
-check:
-
-    if (secret->len == 0 || secret->len > NGX_HTTP_SLUICE_SECRET_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           secret->len ? "the secret in %V is too long"
-                                       : "there is no secret in %V", &name);
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < secret->len; i++) {
-        if (secret->data[i] < 0x20 || secret->data[i] == 0x7f) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "the secret in %V has a control character at "
-                               "byte %uz: a header cannot carry it",
-                               &name, i + 1);
-            return NGX_ERROR;
-        }
-    }
 
     return NGX_OK;
 }

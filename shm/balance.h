@@ -12,10 +12,24 @@
  *   hash          rendezvous (Thaler, Ravishankar 1998), by weight: a value
  *                 keeps its member, and when one leaves only its values move
  *
- * In flight elsewhere is added up once a millisecond at most, in flight here is
- * known at any time; max_conns is exact all the same, and so are windows: they
- * are tried for by compare-and-swap when the member has been chosen, and
- * another one is chosen if that fails.
+ * In flight elsewhere is added up once a millisecond, and again before a member
+ * is passed over for it; in flight here is known at any time.  max_conns is
+ * exact all the same, and so are windows: they are tried for when the member
+ * has been chosen, and another one is chosen if that fails, each at most once.
+ *
+ * When none is to be had, that is the clients' doing (429) if somebody asks
+ * them to be slower and nothing else is wrong:
+ *
+ *   - a member is *limited* while it cools after a 429, or one of its windows
+ *     is full for a time that is known;
+ *   - it is *out of the pool* while it is disabled, exhausted, or cools because
+ *     the operator says so: that is his to mend, and says nothing about now;
+ *   - anything else is *trouble*: its breaker is open, its probe is out, it has
+ *     no place, what is asked will never fit, or the request has had it and it
+ *     is well otherwise.
+ *
+ * COOLING: one is limited at least, and none has trouble; else NONE (503).  A
+ * member in `had` counts by its present state, backups as all others do.
  *
  * One thread's, in private memory.  Choosing is O(members), no system call.
  */
@@ -83,9 +97,8 @@ typedef struct {
 
 typedef enum {
     SLUICE_BALANCE_TAKEN = 0,
-    SLUICE_BALANCE_COOLING,     /* none now: each is cooling or full, and    */
-                                /* will be well by itself                    */
-    SLUICE_BALANCE_NONE         /* none now, and not all of them for that    */
+    SLUICE_BALANCE_COOLING,     /* none: too much is asked of them           */
+    SLUICE_BALANCE_NONE         /* none, for another reason or several       */
 } sluice_balance_result_t;
 
 
@@ -94,6 +107,9 @@ typedef enum {
  * where they are as long as the balance.  memory: of sluice_balance_size(n)
  * bytes, 64-byte aligned.  A fork()ed copy serves after
  * sluice_balance_start() with that process's slot and a number of its own.
+ *
+ * seed: of random's draws, and how far on round robin begins, so that not all
+ * workers begin with the same member; 0: at the beginning.
  */
 size_t sluice_balance_size(unsigned n);
 
@@ -115,9 +131,10 @@ sluice_balance_result_t sluice_balance_look(sluice_balance_t *balance,
 
 /*
  * Takes one, and puts it into `had`.  hash: of the value, for HASH.  tokens:
- * the estimate, charged to windows that count them.  probe: ms, the deadline of
- * a probe, should it become one.  prefer: a member to be taken if it can be, and
- * SLUICE_BALANCE_MAX for none.
+ * the estimate, charged to windows that count them.  probe: ms that a probe
+ * has, should it become one.  prefer: a member to be taken if it can be, a
+ * backup as well, and SLUICE_BALANCE_MAX for none.  Not TAKEN: as
+ * sluice_balance_look().
  */
 sluice_balance_result_t sluice_balance_take(sluice_balance_t *balance,
     sluice_balance_set_t *had, unsigned prefer, uint64_t hash,
@@ -128,7 +145,10 @@ sluice_balance_result_t sluice_balance_take(sluice_balance_t *balance,
 void sluice_balance_give(sluice_balance_t *balance,
     const sluice_balance_hold_t *hold);
 
-/* takes back what its windows were charged: nothing was sent */
+/*
+ * Takes back what its windows were charged: nothing was sent.  A probe stays
+ * one until its answer, or its deadline.
+ */
 void sluice_balance_refund(sluice_balance_t *balance,
     const sluice_balance_hold_t *hold, uint64_t now);
 

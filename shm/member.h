@@ -95,7 +95,7 @@ typedef struct {
 
     sluice_u128_t               window[SLUICE_MEMBER_WINDOWS];
 
-    uint64_t                    used;           /* tries that took it        */
+    uint64_t                    used;           /* tries that went out       */
     uint64_t                    answers[SLUICE_ANSWERS];
     uint64_t                    probes;         /* numbers given out         */
     uint64_t                    nonce;          /* the same, for windows     */
@@ -198,6 +198,13 @@ int sluice_member_answer(sluice_member_t *member,
     const sluice_member_policy_t *policy, const sluice_member_try_t *try,
     sluice_answer_t answer, sluice_member_reason_t reason, unsigned status,
     uint64_t hint, uint64_t now);
+
+/* a try goes out with it: what was taken may be given back without one */
+static inline void
+sluice_member_use(sluice_member_t *member)
+{
+    __atomic_fetch_add(&member->used, 1, __ATOMIC_RELAXED);
+}
 
 /*
  * The operator's.  cool: a deadline that is earlier than the present one, too;

@@ -362,8 +362,6 @@ sluice_pool_take(sluice_pool_t *pool, unsigned line, unsigned slot)
     }
 
     sluice_fault("pool.taken");
-
-    __atomic_fetch_add(&pool->members[line].used, 1, __ATOMIC_RELAXED);
 }
 
 
@@ -410,8 +408,6 @@ sluice_pool_take_max(sluice_pool_t *pool, unsigned line, unsigned slot,
         __atomic_store_n(column, n, __ATOMIC_RELEASE);
         return false;
     }
-
-    __atomic_fetch_add(&pool->members[line].used, 1, __ATOMIC_RELAXED);
 
     return true;
 }

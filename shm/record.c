@@ -21,9 +21,10 @@ static const struct {
     [SLUICE_ITEM_HOST]       = { "host", 0, 255 },
     [SLUICE_ITEM_URI]        = { "uri", 0, 1024 },
     [SLUICE_ITEM_POOL]       = { "pool", 0, 47 },
-    [SLUICE_ITEM_KEY]        = { "key", 0, 47 },
+    [SLUICE_ITEM_KEY]        = { "key", 0, SLUICE_RECORD_KEY_MAX },
     [SLUICE_ITEM_ZONE]       = { "zone", 0, 47 },
-    [SLUICE_ITEM_TRY]        = { "upstream", sizeof(sluice_record_try_t), 64 },
+    [SLUICE_ITEM_TRY]        = { "upstream", sizeof(sluice_record_try_t)
+                                             + SLUICE_RECORD_KEY_MAX, 64 },
     [SLUICE_ITEM_FIELD]      = { "fields", 1 + SLUICE_FIELD_NAME_MAX, 255 }
 };
 
@@ -87,11 +88,22 @@ sluice_record_add(sluice_record_t *record, sluice_item_tag_t tag,
 
 
 bool
-sluice_record_add_try(sluice_record_t *record, const sluice_record_try_t *t,
-    const void *addr, size_t len)
+sluice_record_add_try(sluice_record_t *record, sluice_record_try_t *t,
+    const void *key, size_t key_len, const void *addr, size_t len)
 {
-    return sluice_record_put(record, SLUICE_ITEM_TRY, t,
-                             sizeof(sluice_record_try_t), addr, len);
+    uint8_t  head[sizeof(sluice_record_try_t) + SLUICE_RECORD_KEY_MAX];
+
+    t->key_len = (uint16_t) key_len;
+
+    memcpy(head, t, sizeof(sluice_record_try_t));
+
+    if (key_len != 0) {
+        memcpy(head + sizeof(sluice_record_try_t), key, key_len);
+    }
+
+    return sluice_record_put(record, SLUICE_ITEM_TRY, head,
+                             sizeof(sluice_record_try_t) + key_len,
+                             addr, len);
 }
 
 
@@ -201,10 +213,10 @@ sluice_record_seal(sluice_record_t *record, const uint8_t uuid[16],
 const char *
 sluice_record_check(const sluice_record_t *record, size_t size)
 {
-    size_t    offset, length;
-    uint16_t  n;
-
-    const uint8_t  *p;
+    size_t                offset, length;
+    uint16_t              n;
+    sluice_record_try_t   t;
+    const uint8_t        *p;
 
     if (size < sizeof(sluice_record_t)) {
         return "shorter than a record";
@@ -250,6 +262,13 @@ sluice_record_check(const sluice_record_t *record, size_t size)
             if (n < sizeof(sluice_record_try_t)) {
                 return "short try";
             }
+
+            memcpy(&t, p + offset + SLUICE_ITEM_HEAD, sizeof(t));
+
+            if (t.key_len > n - sizeof(t)) {
+                return "key past its try";
+            }
+
             break;
 
         case SLUICE_ITEM_FIELD:

@@ -42,6 +42,8 @@
 #define SLUICE_RECORD_TRIES     8       /* described; `tries` counts them all */
 #define SLUICE_FIELD_NAME_MAX   32
 
+#define SLUICE_RECORD_KEY_MAX   47      /* bytes of a key's id               */
+
 /* of SLUICE_RECORD_MAX, kept from fields for key, pool, zone and tries */
 #define SLUICE_RECORD_KEPT      960
 
@@ -66,7 +68,8 @@ typedef enum {
     SLUICE_ITEM_POOL,
     SLUICE_ITEM_KEY,                    /* id of the key, never the key      */
     SLUICE_ITEM_ZONE,                   /* that refused                      */
-    SLUICE_ITEM_TRY,                    /* sluice_record_try_t, then address */
+    SLUICE_ITEM_TRY,                    /* sluice_record_try_t, id of the
+                                           key, address                      */
     SLUICE_ITEM_FIELD,                  /* length of name, name, value       */
     SLUICE_ITEM_TAGS
 } sluice_item_tag_t;
@@ -106,7 +109,7 @@ typedef struct {
     uint32_t  header_time;
     uint32_t  response_time;
     uint16_t  status;
-    uint16_t  reserved;
+    uint16_t  key_len;          /* of the key's id, 0: none of a pool        */
     uint64_t  bytes_received;
     uint64_t  bytes_sent;
 } sluice_record_try_t;
@@ -142,8 +145,9 @@ void sluice_record_init(sluice_record_t *record, uint64_t sequence,
 bool sluice_record_add(sluice_record_t *record, sluice_item_tag_t tag,
     const void *data, size_t len);
 
-bool sluice_record_add_try(sluice_record_t *record,
-    const sluice_record_try_t *t, const void *addr, size_t len);
+/* key: the id, up to SLUICE_RECORD_KEY_MAX bytes; t->key_len is set to them */
+bool sluice_record_add_try(sluice_record_t *record, sluice_record_try_t *t,
+    const void *key, size_t key_len, const void *addr, size_t len);
 
 /* name: 1 to SLUICE_FIELD_NAME_MAX bytes; leaves SLUICE_RECORD_KEPT bytes */
 bool sluice_record_add_field(sluice_record_t *record, const void *name,

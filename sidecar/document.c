@@ -327,14 +327,22 @@ sluice_document_try(bson_t *document, sluice_document_items_t *items,
     const sluice_item_t *item)
 {
     size_t               len;
+    const uint8_t       *key, *addr;
     sluice_record_try_t  t;
 
     memcpy(&t, item->data, sizeof(sluice_record_try_t));
-    len = item->length - sizeof(sluice_record_try_t);
 
-    if (len != 0
-        && sluice_document_text(document, "addr", item->data + sizeof(t), len))
+    key = item->data + sizeof(sluice_record_try_t);
+    addr = key + t.key_len;
+    len = item->length - sizeof(sluice_record_try_t) - t.key_len;
+
+    if (t.key_len != 0
+        && sluice_document_text(document, "key", key, t.key_len))
     {
+        items->repaired |= 1u << SLUICE_ITEM_TRY;
+    }
+
+    if (len != 0 && sluice_document_text(document, "addr", addr, len)) {
         items->repaired |= 1u << SLUICE_ITEM_TRY;
     }
 

@@ -47,7 +47,7 @@ qr{\[emerg\] .*invalid pool "a/b": it must have 1 to 47 letters, digits, "_" or 
 --- http_config
     sluice_key_pool p { key sk-secret; }
 --- error_log eval
-qr/\[emerg\] .*a key must be "key SECRET id=NAME" or "key file:PATH id=NAME" in /
+qr/\[emerg\] .*a key must be "key SECRET id=NAME", "key file:PATH id=NAME" or "key sealed:PATH id=NAME" in /
 
 
 
@@ -55,7 +55,7 @@ qr/\[emerg\] .*a key must be "key SECRET id=NAME" or "key file:PATH id=NAME" in 
 --- http_config
     sluice_key_pool p { key sk-secret name=a; }
 --- error_log eval
-qr/\[emerg\] .*a key must be "key SECRET id=NAME"/
+qr/\[emerg\] .*invalid parameter 2 of a key: it knows "id=", "weight=", "max_conns=", "limit=", "tokens=" and "backup" in /
 
 
 
@@ -147,15 +147,15 @@ qr{\[warn\] .*/html/key" holds a secret and may be read by everybody in }
 --- http_config
     sluice_key_pool p { balance fair; key sk-secret id=a; }
 --- error_log eval
-qr/\[emerg\] .*a key pool knows "balance round_robin" only in /
+qr/\[emerg\] .*a key pool's balance is "round_robin", "least_used", "random" or "hash \$variable" in /
 
 
 
 === TEST 16: an unknown directive
 --- http_config
-    sluice_key_pool p { keys sk-secret id=a; }
+    sluice_key_pool p { kez sk-secret id=a; }
 --- error_log eval
-qr/\[emerg\] .*unknown directive in a key pool: it knows "key" and "balance" in /
+qr/\[emerg\] .*unknown directive in a key pool: it knows "key", "keys", "balance", "cooldown", "disable", "exhaust" and "breaker" in /
 
 
 
@@ -172,4 +172,4 @@ qr/\[emerg\] .*key pool "p" has more than 256 keys in /
 --- http_config
     sluice_key_pool p { sk-secret id=a; }
 --- error_log eval
-qr/\[emerg\] .*unknown directive in a key pool: it knows "key" and "balance" in /
+qr/\[emerg\] .*unknown directive in a key pool: it knows "key", "keys", "balance", "cooldown", "disable", "exhaust" and "breaker" in /

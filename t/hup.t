@@ -79,11 +79,11 @@ $::http . '
 --- error_code eval
 [200, 200, 429]
 --- response_body_like eval
-["sk-3", "sk-1", "Rate limit"]
+["sk-1", "sk-3", "Rate limit"]
 --- x_records
 outcome=admitted key=a
-outcome=admitted key=c
 outcome=admitted key=a
+outcome=admitted key=c
 outcome=limit
 --- x_members
 p a used=2 in_flight=0

@@ -1,31 +1,13 @@
 # Why it exists: a key that is cooling down or disabled is passed over; when
-# none is well a request is refused with 503, until the first one is again.
+# none is well a request is refused: with 429 if they are cooling, else with 503.
 
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
 plan tests => 31;
 
-# states of the pool's members, in the order of the configuration, written as
-# sluicectl does: "healthy", "disabled", or for how many seconds it is to cool
-
 sub Test::Nginx::Util::set_states {
-    my $path = "$Test::Nginx::Util::ServRoot/sluice_temp/pool.p.1";
-    my $now = Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC());
-    my $line = 0;
-
-    open my $file, '+<:raw', $path or die "$path: $!";
-
-    for (@_) {
-        my $state = $_ eq 'healthy'  ? 0
-                    : $_ eq 'disabled' ? 2 << 56
-                    :                    1 << 56 | int(($now + $_) * 1000);
-
-        seek $file, 4096 + 640 * $line++ + 8, 0;
-        print $file pack 'Q', $state;
-    }
-
-    close $file or die $!;
+    Sluice::Lane::set_states(Sluice::Test::dir(), 'p', @_);
 }
 
 add_block_preprocessor(sub {
@@ -78,14 +60,14 @@ set_states('disabled', 100, 30);
 --- request eval
 ["GET /t", "HEAD /t"]
 --- error_code eval
-[503, 503]
+[429, 429]
 --- raw_response_headers_like eval
 ["Retry-After: (?:30|29)\r\n", "Retry-After: (?:30|29)\r\n"]
 --- error_log
 refusing request, no key of pool "p" is well
 --- x_records
-outcome=no_key status=503 key=- pool=p zone=- tries=0 uri=/t
-outcome=no_key status=503
+outcome=no_key status=429 key=- pool=p zone=- tries=0 uri=/t
+outcome=no_key status=429
 --- x_zone
 rpm passed=0 refused=0
 --- x_counters

@@ -74,7 +74,7 @@ outcome=admitted status=200 uri=/t key=a tries=1 flags=- client=~^[0-9a-f]{32}$
 
 
 
-=== TEST 2: an error page
+=== TEST 2: an error page: not with the key that got the error
 --- config
     location = /t {
         error_page 500 /next;
@@ -84,9 +84,13 @@ outcome=admitted status=200 uri=/t key=a tries=1 flags=- client=~^[0-9a-f]{32}$
 GET /t?c=1
 --- error_code: 500
 --- response_body
-sk-1
+sk-2
 --- x_records
-outcome=admitted status=500 uri=/t key=a tries=2 upstream=~^500@.*200@
+outcome=admitted status=500 uri=/t key=b tries=2 upstream=~^500@.*200@
+--- x_members
+p a used=1 in_flight=0
+p b used=1 in_flight=0
+q c used=0 in_flight=0
 
 
 
@@ -100,9 +104,13 @@ outcome=admitted status=500 uri=/t key=a tries=2 upstream=~^500@.*200@
 GET /t?c=1
 --- error_code: 203
 --- response_body
-sk-1
+sk-2
 --- x_records
-outcome=admitted status=203 uri=/t key=a tries=2
+outcome=admitted status=203 uri=/t key=b tries=2
+--- x_members
+p a used=1 in_flight=0
+p b used=1 in_flight=0
+q c used=0 in_flight=0
 
 
 
@@ -117,6 +125,10 @@ GET /t?c=1
 sk-1
 --- x_records
 outcome=admitted status=200 uri=/t key=a tries=2 flags=-
+--- x_members
+p a used=2 in_flight=0
+p b used=0 in_flight=0
+q c used=0 in_flight=0
 
 
 
@@ -131,6 +143,10 @@ GET /accel-named?c=1
 sk-1
 --- x_records
 outcome=admitted status=200 uri=/accel-named key=a tries=2
+--- x_members
+p a used=2 in_flight=0
+p b used=0 in_flight=0
+q c used=0 in_flight=0
 
 
 

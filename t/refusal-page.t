@@ -184,7 +184,7 @@ rpm passed=1 refused=0
 
 
 
-=== TEST 7: a key asked for before admission is empty, and that is told
+=== TEST 7: a key asked for before admission is empty, and nothing goes out
 --- config
     location = /t {
         set $auth "Bearer $sluice_key";
@@ -194,6 +194,6 @@ rpm passed=1 refused=0
     }
 --- request
 GET /t
---- error_code: 200
+--- error_code: 500
 --- error_log
 $sluice_key was asked for before admission, and is empty: pool "p"

@@ -213,13 +213,13 @@ q c used=0 in_flight=0
 --- response_headers eval
 ["X-Cache: MISS", "!X-Cache", "X-Cache: STALE", "X-Cache: HIT"]
 --- response_body eval
-["sk-1\n", "x" x 300, "sk-1\n", "sk-2\n"]
+["sk-1\n", "x" x 300, "sk-1\n", "sk-1\n"]
 --- error_code eval
 [200, 200, 200, 200]
 --- x_members
-p a used=1 in_flight=0
-p b used=1 in_flight=0
+p a used=2 in_flight=0
+p b used=0 in_flight=0
 q c used=0 in_flight=0
 --- x_upstream
 /t sk-1
-/t sk-2
+/t sk-1

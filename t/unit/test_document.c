@@ -102,7 +102,7 @@ test_whole(void **state)
     sluice_record_add(&room.record, SLUICE_ITEM_ZONE, "rpm", 3);
     sluice_record_add(&room.record, SLUICE_ITEM_KEY, "a", 1);
     sluice_record_add(&room.record, SLUICE_ITEM_KEY, "b", 1);
-    sluice_record_add_try(&room.record, &t, "127.0.0.1:80", 12);
+    sluice_record_add_try(&room.record, &t, "a", 1, "127.0.0.1:80", 12);
     sluice_record_add_field(&room.record, "team", 4, "red", 3);
 
     bson_init(&document);
@@ -229,7 +229,8 @@ test_random(void **state)
 
             if (tag == SLUICE_ITEM_TRY) {
                 memcpy(&t, bytes, sizeof(t));
-                sluice_record_add_try(&room.record, &t, bytes + 64, len);
+                sluice_record_add_try(&room.record, &t, bytes, len % 48,
+                                      bytes + 64, len);
 
             } else if (tag == SLUICE_ITEM_FIELD) {
                 name = 1 + (unsigned) (util_random(&seed)

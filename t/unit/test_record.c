@@ -49,7 +49,8 @@ test_build(void **state)
     memset(&t, 0x11, sizeof(t));
     t.status = 502;
 
-    assert_true(sluice_record_add_try(&room.record, &t, "127.0.0.1:80", 12));
+    assert_true(sluice_record_add_try(&room.record, &t, "a", 1,
+                                      "127.0.0.1:80", 12));
     assert_true(sluice_record_add_field(&room.record, "team", 4, "red", 3));
     assert_true(sluice_record_add_field(&room.record, "none", 4, NULL, 0));
     assert_null(sluice_record_check(&room.record, SLUICE_RECORD_MAX));
@@ -145,7 +146,8 @@ test_caps(void **state)
     }
 
     sluice_record_init(&room.record, 1, 1);
-    assert_true(sluice_record_add_try(&room.record, &t, value, 65));
+    assert_true(sluice_record_add_try(&room.record, &t, value,
+                                      SLUICE_RECORD_KEY_MAX, value, 65));
     assert_true(sluice_record_add_field(&room.record, value,
                                         SLUICE_FIELD_NAME_MAX, value, 999));
     assert_null(sluice_record_check(&room.record, SLUICE_RECORD_MAX));
@@ -192,7 +194,7 @@ test_full(void **state)
 
             case 0:
                 added = sluice_record_add_try(&room.record, &t, value,
-                                              len % 65);
+                                              len % 48, value, len % 65);
                 break;
 
             case 1:

@@ -7,12 +7,15 @@ package Sluice::Lane;
 use strict;
 use warnings;
 
+use Time::HiRes qw( clock_gettime CLOCK_MONOTONIC );
+
 my $HEADER = 4096;
 my $MAGIC  = "SLUICE\x1a\n";
 
 my @ITEMS = (undef, qw( request_id client method host uri pool key zone try
                         field ));
 my @OUTCOMES = qw( open admitted limit no_key error unadmitted );
+my @STATES = qw( healthy cooling probing exhausted disabled );
 my %FLAGS = (aborted => 1, cut => 2, closed => 4, late => 8);
 
 my $UNKNOWN = ~0;
@@ -118,10 +121,11 @@ sub record {
         die "record: an item past its end\n" if $at > $length;
 
         if ($name eq 'try') {
-            my ($connect, $header, $response, $status, $in, $out, $addr)
-                = unpack 'L L L S x2 Q Q a*', $value;
+            my ($connect, $header, $response, $status, $key, $in, $out, $addr)
+                = unpack 'L L L S S Q Q a*', $value;
 
-            push @{ $r{upstream} }, "$status\@$addr";
+            push @{ $r{keys} }, "$status\@" . (substr($addr, 0, $key) || '-');
+            push @{ $r{upstream} }, "$status\@" . substr $addr, $key;
             push @{ $r{connect} }, $connect == 0xffffffff ? '-' : 'ms';
             push @{ $r{received} }, $in;
             next;
@@ -138,7 +142,7 @@ sub record {
         $r{cut} = join '+', grep { defined } $r{cut}, $name if $cut & 1;
     }
 
-    $r{$_} &&= join '+', @{ $r{$_} } for qw( upstream connect received );
+    $r{$_} &&= join '+', @{ $r{$_} } for qw( upstream connect received keys );
 
     return \%r;
 }
@@ -179,20 +183,57 @@ sub members {
     for my $path (sort glob "$dir/pool.*") {
         my ($pool) = $path =~ m{/pool\.([^/]+)\.\d+$};
 
-        for (unpack '(a640)*', sections($path, 3)->{section}[0]) {
-            my ($fingerprint, $state, $used, $id, @in_flight)
-                = unpack 'Q Q Q x40 Z48 x16 S*', $_;
+        my (undef, $members, $columns) = @{ sections($path, 3)->{section} };
+        my @in_flight;
+
+        for (unpack '(a2048)*', $columns) {
+            my $line = 0;
+            $in_flight[$line++] += $_ for unpack 'S*', $_;
+        }
+
+        for my $line (0 .. 1023) {
+            my ($state, $until, $fingerprint, $used, $id)
+                = unpack 'Q Q x32 Q x72 Q x120 Z48',
+                         substr $members, $line * 320, 320;
 
             next if !$fingerprint;
 
-            my $sum = 0;
-            $sum += $_ for @in_flight;
             push @lines, { pool => $pool, id => $id, used => $used,
-                           in_flight => $sum, state => $state >> 56 };
+                           in_flight => $in_flight[$line],
+                           state => $STATES[$state & 15],
+                           until => ($until >> 20) / 1000 };
         }
     }
 
     return @lines;
+}
+
+# Sets the states of a pool's members, in the order of their lines: "healthy",
+# "disabled", or for how many seconds it is to cool.
+
+sub set_states {
+    my ($dir, $pool, @states) = @_;
+    my ($path) = glob "$dir/pool.$pool.*";
+    my $now = int 1000 * clock_gettime(CLOCK_MONOTONIC);
+    my $never = (1 << 44) - 1;
+
+    open my $file, '+<:raw', $path or die "$path: $!";
+    read $file, my $header, 512;
+    my ($members) = unpack 'x208 Q', $header;
+
+    for my $line (0 .. $#states) {
+        my $state = $states[$line];
+
+        my @word = $state eq 'healthy'  ? (0, 0)
+                 : $state eq 'disabled' ? ($now << 20 | 4, $never << 20 | 4 << 2)
+                 : ($now << 20 | 1,
+                    ($now + int 1000 * $state) << 20 | 429 << 10 | 1 << 2);
+
+        seek $file, $members + 320 * $line, 0;
+        print $file pack 'Q Q', @word;
+    }
+
+    close $file or die $!;
 }
 
 # The sums of the counters, by the names that shm/stat.h gives them.

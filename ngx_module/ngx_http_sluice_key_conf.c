@@ -1,0 +1,1085 @@
+
+/*
+ * Key pools as they are written: keys, how one is chosen, and what the pool
+ * does about the answers of an upstream.
+ */
+
+#include "ngx_http_sluice.h"
+
+
+#define NGX_HTTP_SLUICE_ANSWER_UNSET   0xff
+
+/* directives of a pool that stand once, a bit each in pool->written */
+#define NGX_HTTP_SLUICE_BALANCE        0x01
+#define NGX_HTTP_SLUICE_COOLDOWN       0x02
+#define NGX_HTTP_SLUICE_DISABLE        0x04
+#define NGX_HTTP_SLUICE_EXHAUST        0x08
+#define NGX_HTTP_SLUICE_BREAKER        0x10
+
+
+typedef struct {
+    ngx_str_t     name;
+    ngx_uint_t    once;         /* its bit; 0: it may be repeated            */
+    char       *(*handler)(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool);
+} ngx_http_sluice_pool_line_t;
+
+
+static ngx_http_sluice_pool_t *ngx_http_sluice_pool(ngx_conf_t *cf,
+    ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
+static void ngx_http_sluice_pool_defaults(ngx_http_sluice_pool_t *pool);
+static char *ngx_http_sluice_pool_line(ngx_conf_t *cf, ngx_command_t *dummy,
+    void *conf);
+static char *ngx_http_sluice_pool_key(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
+static char *ngx_http_sluice_pool_keys(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
+static ngx_int_t ngx_http_sluice_pool_add(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool, ngx_http_sluice_key_t *key,
+    sluice_balance_conf_t *member);
+static ngx_int_t ngx_http_sluice_pool_member(ngx_conf_t *cf,
+    ngx_uint_t first, sluice_balance_conf_t *member, ngx_str_t *id);
+static ngx_int_t ngx_http_sluice_pool_limit(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_str_t *text, sluice_counts_t counts, sluice_balance_conf_t *member);
+static char *ngx_http_sluice_pool_balance(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
+static char *ngx_http_sluice_pool_cooldown(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
+static char *ngx_http_sluice_pool_disable(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
+static char *ngx_http_sluice_pool_exhaust(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
+static char *ngx_http_sluice_pool_breaker(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
+static ngx_int_t ngx_http_sluice_pool_status(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool, ngx_str_t *value, sluice_answer_t answer);
+static ngx_int_t ngx_http_sluice_pool_time(ngx_conf_t *cf, ngx_str_t *value,
+    size_t prefix, uint64_t *ms);
+static char *ngx_http_sluice_pool_invalid(ngx_conf_t *cf, ngx_str_t *value);
+
+
+static ngx_http_sluice_pool_line_t  ngx_http_sluice_pool_lines[] = {
+
+    { ngx_string("key"), 0, ngx_http_sluice_pool_key },
+
+    { ngx_string("keys"), 0, ngx_http_sluice_pool_keys },
+
+    { ngx_string("balance"), NGX_HTTP_SLUICE_BALANCE,
+      ngx_http_sluice_pool_balance },
+
+    { ngx_string("cooldown"), NGX_HTTP_SLUICE_COOLDOWN,
+      ngx_http_sluice_pool_cooldown },
+
+    { ngx_string("disable"), NGX_HTTP_SLUICE_DISABLE,
+      ngx_http_sluice_pool_disable },
+
+    { ngx_string("exhaust"), NGX_HTTP_SLUICE_EXHAUST,
+      ngx_http_sluice_pool_exhaust },
+
+    { ngx_string("breaker"), NGX_HTTP_SLUICE_BREAKER,
+      ngx_http_sluice_pool_breaker },
+
+    { ngx_null_string, 0, NULL }
+};
+
+
+/*
+ * What providers call an account without money.  With the quotation mark:
+ * within a string of JSON none stands bare, so a client whose words come back
+ * to him in an error cannot bring it about.
+ */
+
+static ngx_str_t  ngx_http_sluice_pool_patterns[] = {
+    ngx_string("\"insufficient_quota\""),
+    ngx_string("\"billing_hard_limit_reached\""),
+    ngx_string("\"billing_not_active\""),
+    ngx_string("\"billing_error\""),
+    ngx_string("\"Your credit balance is too low")
+};
+
+
+/* finds the pool, or makes one that somebody must still define */
+
+static ngx_http_sluice_pool_t *
+ngx_http_sluice_pool(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
+    ngx_str_t *name)
+{
+    ngx_http_sluice_pool_t  *pool;
+
+    pool = (ngx_http_sluice_pool_t *)
+               ngx_http_sluice_named(cf, &smcf->pools,
+                                     sizeof(ngx_http_sluice_pool_t), name,
+                                     "pool");
+
+    if (pool == NULL || pool->keys.elts != NULL) {
+        return pool;
+    }
+
+    if (ngx_array_init(&pool->keys, cf->pool, 4,
+                       sizeof(ngx_http_sluice_key_t))
+        != NGX_OK
+        || ngx_array_init(&pool->members, cf->pool, 4,
+                          sizeof(sluice_balance_conf_t))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    ngx_memset(pool->answers, NGX_HTTP_SLUICE_ANSWER_UNSET,
+               NGX_HTTP_SLUICE_STATUSES);
+
+    pool->pool.file.fd = -1;
+
+    return pool;
+}
+
+
+/* sluice_key pool|off [wait=time] [tokens=$estimate] [settle=$actual]; */
+
+char *
+ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_loc_conf_t *slcf = conf;
+
+    uint64_t                      ms;
+    ngx_str_t                    *value, text;
+    ngx_uint_t                    i;
+    ngx_http_sluice_value_t     **to;
+    ngx_http_sluice_key_conf_t   *key;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    if (slcf->key != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        slcf->key = NULL;
+        return NGX_CONF_OK;
+    }
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
+
+    key = ngx_pcalloc(cf->pool, sizeof(ngx_http_sluice_key_conf_t));
+    if (key == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    key->pool = ngx_http_sluice_pool(cf, smcf, &value[1]);
+    if (key->pool == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "wait=", 5) == 0) {
+
+            if (ngx_http_sluice_pool_time(cf, &value[i], 5, &ms) != NGX_OK) {
+                return NGX_CONF_ERROR;
+            }
+
+            key->wait = (ngx_msec_t) ms;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "tokens=", 7) == 0) {
+            to = &key->tokens;
+
+        } else if (ngx_strncmp(value[i].data, "settle=", 7) == 0) {
+            to = &key->settle;
+
+        } else {
+            return ngx_http_sluice_pool_invalid(cf, &value[i]);
+        }
+
+        text.data = value[i].data + 7;
+        text.len = value[i].len - 7;
+
+        if (*to != NULL || text.len == 0) {
+            return ngx_http_sluice_pool_invalid(cf, &value[i]);
+        }
+
+        *to = ngx_palloc(cf->pool, sizeof(ngx_http_sluice_value_t));
+        if (*to == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_sluice_compile(cf, &text, *to) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (key->settle != NULL && key->tokens == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"settle=\" needs \"tokens=\": the estimate that "
+                           "it replaces");
+        return NGX_CONF_ERROR;
+    }
+
+    slcf->key = key;
+
+    return NGX_CONF_OK;
+}
+
+
+/* sluice_key_pool name { ... } */
+
+char *
+ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_main_conf_t *smcf = conf;
+
+    char                    *rv;
+    ngx_str_t               *value;
+    ngx_uint_t               i, n;
+    ngx_conf_t               save;
+    sluice_balance_conf_t   *member;
+    ngx_http_sluice_pool_t  *pool;
+
+    value = cf->args->elts;
+
+    pool = ngx_http_sluice_pool(cf, smcf, &value[1]);
+    if (pool == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_sluice_define(cf, &pool->named, "key pool") != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    save = *cf;
+
+    cf->handler = ngx_http_sluice_pool_line;
+    cf->handler_conf = (char *) pool;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    member = pool->members.elts;
+    n = 0;
+
+    for (i = 0; i < pool->members.nelts; i++) {
+        n += !member[i].backup;
+    }
+
+    if (n == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           pool->members.nelts
+                           ? "key pool \"%V\" has backup keys only"
+                           : "key pool \"%V\" has no keys",
+                           &pool->named.name);
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_http_sluice_pool_defaults(pool);
+
+    return NGX_CONF_OK;
+}
+
+
+/* of what was not written; a status that was is left where it is */
+
+static void
+ngx_http_sluice_pool_defaults(ngx_http_sluice_pool_t *pool)
+{
+    ngx_uint_t               i;
+    sluice_member_policy_t  *policy;
+
+    static struct {
+        ngx_uint_t       line;
+        ngx_uint_t       status;
+        sluice_answer_t  answer;
+    } defaults[] = {
+        { NGX_HTTP_SLUICE_COOLDOWN, 429, SLUICE_ANSWER_COOL },
+        { NGX_HTTP_SLUICE_COOLDOWN, 529, SLUICE_ANSWER_COOL },
+        { NGX_HTTP_SLUICE_DISABLE, 401, SLUICE_ANSWER_DENIED },
+        { NGX_HTTP_SLUICE_DISABLE, 403, SLUICE_ANSWER_DENIED },
+        { NGX_HTTP_SLUICE_EXHAUST, 402, SLUICE_ANSWER_EXHAUSTED }
+    };
+
+    for (i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
+
+        if (!(pool->written & defaults[i].line)
+            && pool->answers[defaults[i].status - NGX_HTTP_SLUICE_STATUS_MIN]
+               == NGX_HTTP_SLUICE_ANSWER_UNSET)
+        {
+            pool->answers[defaults[i].status - NGX_HTTP_SLUICE_STATUS_MIN]
+                = defaults[i].answer;
+        }
+    }
+
+    for (i = 0; i < NGX_HTTP_SLUICE_STATUSES; i++) {
+
+        if (pool->answers[i] == NGX_HTTP_SLUICE_ANSWER_UNSET) {
+            pool->answers[i] = (i + NGX_HTTP_SLUICE_STATUS_MIN < 500)
+                               ? SLUICE_ANSWER_CLIENT : SLUICE_ANSWER_ERROR;
+        }
+    }
+
+    policy = &pool->policy;
+
+    if (!(pool->written & NGX_HTTP_SLUICE_COOLDOWN)) {
+        policy->cool = 60 * 1000;
+        policy->cool_max = 600 * 1000;
+    }
+
+    if (!(pool->written & NGX_HTTP_SLUICE_DISABLE)) {
+        policy->denied = 3;
+    }
+
+    if (!(pool->written & NGX_HTTP_SLUICE_EXHAUST)) {
+        policy->exhausted = 86400 * 1000;
+    }
+
+    if (!(pool->written & NGX_HTTP_SLUICE_BREAKER)) {
+        policy->errors = 5;
+        policy->window = 10 * 1000;
+        policy->open = 30 * 1000;
+        policy->open_max = 600 * 1000;
+    }
+
+    if (policy->probe == 0) {
+        policy->probe = 60 * 1000;
+    }
+
+    if (pool->patterns.elts == NULL) {
+        pool->patterns.elts = ngx_http_sluice_pool_patterns;
+        pool->patterns.nelts = sizeof(ngx_http_sluice_pool_patterns)
+                               / sizeof(ngx_str_t);
+    }
+}
+
+
+static char *
+ngx_http_sluice_pool_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
+{
+    ngx_http_sluice_pool_t *pool = conf;
+
+    ngx_str_t                    *value;
+    ngx_http_sluice_pool_line_t  *line;
+
+    value = cf->args->elts;
+
+    for (line = ngx_http_sluice_pool_lines; line->name.len; line++) {
+
+        if (value[0].len != line->name.len
+            || ngx_strcmp(value[0].data, line->name.data) != 0)
+        {
+            continue;
+        }
+
+        if (pool->written & line->once) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" is duplicate in key pool \"%V\"",
+                               &line->name, &pool->named.name);
+            return NGX_CONF_ERROR;
+        }
+
+        pool->written |= line->once;
+
+        if (cf->args->nelts < 2) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" says nothing in key pool \"%V\"",
+                               &line->name, &pool->named.name);
+            return NGX_CONF_ERROR;
+        }
+
+        return line->handler(cf, pool);
+    }
+
+    /* not by its name: it may be a key, and the word before it be missing */
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "unknown directive in a key pool: it knows \"key\", "
+                       "\"keys\", \"balance\", \"cooldown\", \"disable\", "
+                       "\"exhaust\" and \"breaker\"");
+
+    return NGX_CONF_ERROR;
+}
+
+
+/* key secret|file:path|sealed:path id=name ...; no message has the secret */
+
+static char *
+ngx_http_sluice_pool_key(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+{
+    ngx_str_t              *value, id;
+    ngx_http_sluice_key_t   key;
+    sluice_balance_conf_t   member;
+
+    value = cf->args->elts;
+
+    ngx_memzero(&member, sizeof(sluice_balance_conf_t));
+    ngx_str_null(&id);
+
+    if (ngx_http_sluice_pool_member(cf, 2, &member, &id) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (id.data == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a key must be \"key SECRET id=NAME\", "
+                           "\"key file:PATH id=NAME\" or "
+                           "\"key sealed:PATH id=NAME\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_sluice_copy_name(cf, &key.id, &id, "key id") != NGX_OK
+        || ngx_http_sluice_read_secret(cf, &value[1], &key.secret) != NGX_OK
+        || ngx_http_sluice_pool_add(cf, pool, &key, &member) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* keys file:path|sealed:path ...; an id and a key a line, parameters of all */
+
+static char *
+ngx_http_sluice_pool_keys(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+{
+    ngx_str_t              *value;
+    ngx_uint_t              i;
+    ngx_array_t             keys;
+    ngx_http_sluice_key_t  *key;
+    sluice_balance_conf_t   member;
+
+    value = cf->args->elts;
+
+    ngx_memzero(&member, sizeof(sluice_balance_conf_t));
+
+    if (ngx_http_sluice_pool_member(cf, 2, &member, NULL) != NGX_OK
+        || ngx_array_init(&keys, cf->temp_pool, 16,
+                          sizeof(ngx_http_sluice_key_t))
+           != NGX_OK
+        || ngx_http_sluice_read_secrets(cf, &value[1], &keys) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    key = keys.elts;
+
+    for (i = 0; i < keys.nelts; i++) {
+        if (ngx_http_sluice_pool_add(cf, pool, &key[i], &member) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_pool_add(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool,
+    ngx_http_sluice_key_t *key, sluice_balance_conf_t *member)
+{
+    ngx_uint_t              i;
+    sluice_balance_conf_t  *m;
+    ngx_http_sluice_key_t  *k;
+
+    k = pool->keys.elts;
+
+    for (i = 0; i < pool->keys.nelts; i++) {
+        if (k[i].id.len == key->id.len
+            && ngx_strncmp(k[i].id.data, key->id.data, key->id.len) == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate key id \"%V\" in pool \"%V\"",
+                               &key->id, &pool->named.name);
+            return NGX_ERROR;
+        }
+    }
+
+    if (pool->keys.nelts == SLUICE_BALANCE_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "key pool \"%V\" has more than %d keys",
+                           &pool->named.name, SLUICE_BALANCE_MAX);
+        return NGX_ERROR;
+    }
+
+    k = ngx_array_push(&pool->keys);
+    m = ngx_array_push(&pool->members);
+
+    if (k == NULL || m == NULL) {
+        return NGX_ERROR;
+    }
+
+    *k = *key;
+    *m = *member;
+    m->id = (char *) k->id.data;
+
+    return NGX_OK;
+}
+
+
+/* id: NULL, where each line of a file has its own */
+
+static ngx_int_t
+ngx_http_sluice_pool_member(ngx_conf_t *cf, ngx_uint_t first,
+    sluice_balance_conf_t *member, ngx_str_t *id)
+{
+    ngx_int_t    n;
+    ngx_str_t   *value, text;
+    ngx_uint_t   i;
+
+    value = cf->args->elts;
+    member->weight = 1;
+
+    for (i = first; i < cf->args->nelts; i++) {
+
+        if (id != NULL && ngx_strncmp(value[i].data, "id=", 3) == 0) {
+            id->data = value[i].data + 3;
+            id->len = value[i].len - 3;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "weight=", 7) == 0) {
+            n = ngx_atoi(value[i].data + 7, value[i].len - 7);
+
+            if (n < 1 || n > SLUICE_WEIGHT_MAX) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": a weight is 1 to %d",
+                                   &value[i], SLUICE_WEIGHT_MAX);
+                return NGX_ERROR;
+            }
+
+            member->weight = (uint32_t) n;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "max_conns=", 10) == 0) {
+            n = ngx_atoi(value[i].data + 10, value[i].len - 10);
+
+            if (n < 1 || n > 65535) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": 1 to 65535 requests can "
+                                   "be in flight", &value[i]);
+                return NGX_ERROR;
+            }
+
+            member->max_conns = (uint32_t) n;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "limit=", 6) == 0) {
+            text.data = value[i].data + 6;
+            text.len = value[i].len - 6;
+
+            if (ngx_http_sluice_pool_limit(cf, &value[i], &text,
+                                           SLUICE_COUNTS_REQUESTS, member)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "tokens=", 7) == 0) {
+            text.data = value[i].data + 7;
+            text.len = value[i].len - 7;
+
+            if (ngx_http_sluice_pool_limit(cf, &value[i], &text,
+                                           SLUICE_COUNTS_TOKENS, member)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strcmp(value[i].data, "backup") == 0) {
+            member->backup = true;
+            continue;
+        }
+
+        /* not by itself: a space within a key leaves a part of it here */
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter %ui of a key: it knows %s"
+                           "\"weight=\", \"max_conns=\", \"limit=\", "
+                           "\"tokens=\" and \"backup\"",
+                           i, id != NULL ? "\"id=\", " : "");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* "500/1m" */
+
+static ngx_int_t
+ngx_http_sluice_pool_limit(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *text,
+    sluice_counts_t counts, sluice_balance_conf_t *member)
+{
+    off_t                   max;
+    u_char                 *slash, *last;
+    ngx_int_t               window;
+    ngx_str_t               time;
+    ngx_uint_t              i;
+    sluice_member_limit_t  *limit;
+
+    last = text->data + text->len;
+    slash = ngx_strlchr(text->data, last, '/');
+
+    if (slash == NULL) {
+        goto invalid;
+    }
+
+    time.data = slash + 1;
+    time.len = last - time.data;
+
+    max = ngx_atoof(text->data, slash - text->data);
+    window = ngx_parse_time(&time, 0);
+
+    if (max == NGX_ERROR || max == 0 || window == NGX_ERROR
+        || window < 1000 || window > (ngx_int_t) SLUICE_LIMIT_WINDOW_MAX
+        || window % 1000 != 0)
+    {
+        goto invalid;
+    }
+
+    if (member->nlimits == SLUICE_MEMBER_LIMITS) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a key can have %d windows, and no \"%V\" besides",
+                           SLUICE_MEMBER_LIMITS, value);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < member->nlimits; i++) {
+        if (member->limit[i].counts == counts
+            && member->limit[i].window == (uint32_t) window)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" is a second limit of the same window",
+                               value);
+            return NGX_ERROR;
+        }
+    }
+
+    limit = &member->limit[member->nlimits++];
+
+    limit->counts = counts;
+    limit->window = (uint32_t) window;
+    limit->max = (uint64_t) max;
+
+    if (!sluice_member_limit_init(limit)) {
+        goto invalid;
+    }
+
+    return NGX_OK;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid \"%V\": it must be a number, \"/\", and a "
+                       "window of whole seconds up to 31d, as in \"500/1m\"",
+                       value);
+
+    return NGX_ERROR;
+}
+
+
+/* balance round_robin|least_used|random|hash $variable; */
+
+static char *
+ngx_http_sluice_pool_balance(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+{
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    static ngx_str_t  methods[] = {
+        [SLUICE_BALANCE_ROUND_ROBIN] = ngx_string("round_robin"),
+        [SLUICE_BALANCE_LEAST_USED] = ngx_string("least_used"),
+        [SLUICE_BALANCE_RANDOM] = ngx_string("random"),
+        [SLUICE_BALANCE_HASH] = ngx_string("hash")
+    };
+
+    value = cf->args->elts;
+
+    for (i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+
+        if (value[1].len != methods[i].len
+            || ngx_strcmp(value[1].data, methods[i].data) != 0
+            || cf->args->nelts != (i == SLUICE_BALANCE_HASH ? 3u : 2u))
+        {
+            continue;
+        }
+
+        pool->method = i;
+
+        if (i != SLUICE_BALANCE_HASH) {
+            return NGX_CONF_OK;
+        }
+
+        pool->hash = ngx_palloc(cf->pool, sizeof(ngx_http_sluice_value_t));
+        if (pool->hash == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        return ngx_http_sluice_compile(cf, &value[2], pool->hash) == NGX_OK
+               ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "a key pool's balance is \"round_robin\", "
+                       "\"least_used\", \"random\" or \"hash $variable\"");
+
+    return NGX_CONF_ERROR;
+}
+
+
+/* cooldown status ... time [max=time]; cooldown off; */
+
+static char *
+ngx_http_sluice_pool_cooldown(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+{
+    uint64_t                 ms;
+    ngx_int_t                n;
+    ngx_str_t               *value;
+    ngx_uint_t               i;
+    sluice_member_policy_t  *policy;
+
+    value = cf->args->elts;
+    policy = &pool->policy;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "max=", 4) == 0) {
+
+            if (ngx_http_sluice_pool_time(cf, &value[i], 4,
+                                          &policy->cool_max)
+                != NGX_OK)
+            {
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        /* a bare number is a status, a time has its unit */
+
+        n = ngx_atoi(value[i].data, value[i].len);
+
+        if (n == NGX_ERROR) {
+
+            if (ngx_http_sluice_pool_time(cf, &value[i], 0, &ms) != NGX_OK) {
+                return NGX_CONF_ERROR;
+            }
+
+            if (policy->cool != 0) {
+                return ngx_http_sluice_pool_invalid(cf, &value[i]);
+            }
+
+            policy->cool = ms;
+            continue;
+        }
+
+        if (ngx_http_sluice_pool_status(cf, pool, &value[i],
+                                        SLUICE_ANSWER_COOL)
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (policy->cool == 0) {
+        policy->cool = 60 * 1000;
+    }
+
+    if (policy->cool_max == 0) {
+        policy->cool_max = ngx_max(policy->cool, 600 * 1000);
+    }
+
+    if (policy->cool_max < policy->cool) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"cooldown\" is longer than its \"max=\"");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* disable status ... [after=number]; disable off; */
+
+static char *
+ngx_http_sluice_pool_disable(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+{
+    ngx_int_t    n;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    pool->policy.denied = 3;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "after=", 6) == 0) {
+            n = ngx_atoi(value[i].data + 6, value[i].len - 6);
+
+            if (n < 1 || n > 100) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": 1 to 100 answers in a "
+                                   "row may disable a key", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            pool->policy.denied = (uint32_t) n;
+            continue;
+        }
+
+        if (ngx_http_sluice_pool_status(cf, pool, &value[i],
+                                        SLUICE_ANSWER_DENIED)
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* exhaust status ... [for=time] [match=text ...]; exhaust off; */
+
+static char *
+ngx_http_sluice_pool_exhaust(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+{
+    ngx_str_t   *value, *pattern;
+    ngx_uint_t   i;
+
+    value = cf->args->elts;
+
+    if (ngx_array_init(&pool->patterns, cf->pool, 4, sizeof(ngx_str_t))
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "for=", 4) == 0) {
+
+            if (ngx_http_sluice_pool_time(cf, &value[i], 4,
+                                          &pool->policy.exhausted)
+                != NGX_OK)
+            {
+                return NGX_CONF_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "match=", 6) == 0) {
+
+            if (value[i].len < 6 + 4) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": less than 4 bytes would "
+                                   "match by chance", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            pattern = ngx_array_push(&pool->patterns);
+            if (pattern == NULL) {
+                return NGX_CONF_ERROR;
+            }
+
+            pattern->data = value[i].data + 6;
+            pattern->len = value[i].len - 6;
+            continue;
+        }
+
+        if (ngx_http_sluice_pool_status(cf, pool, &value[i],
+                                        SLUICE_ANSWER_EXHAUSTED)
+            != NGX_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (pool->policy.exhausted == 0) {
+        pool->policy.exhausted = 86400 * 1000;
+    }
+
+    if (pool->patterns.nelts == 0) {
+        pool->patterns.elts = NULL;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* breaker [errors=n] [window=time] [open=time] [max=time] [probe=time]; */
+
+static char *
+ngx_http_sluice_pool_breaker(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+{
+    uint64_t                *to;
+    ngx_int_t                n;
+    ngx_str_t               *value;
+    ngx_uint_t               i;
+    sluice_member_policy_t  *policy;
+
+    value = cf->args->elts;
+    policy = &pool->policy;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        return NGX_CONF_OK;
+    }
+
+    policy->errors = 5;
+    policy->window = 10 * 1000;
+    policy->open = 30 * 1000;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "errors=", 7) == 0) {
+            n = ngx_atoi(value[i].data + 7, value[i].len - 7);
+
+            if (n < 1 || n > 1000) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": 1 to 1000 errors in a "
+                                   "row may open a breaker", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            policy->errors = (uint32_t) n;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "window=", 7) == 0) {
+            to = &policy->window;
+            n = 7;
+
+        } else if (ngx_strncmp(value[i].data, "open=", 5) == 0) {
+            to = &policy->open;
+            n = 5;
+
+        } else if (ngx_strncmp(value[i].data, "max=", 4) == 0) {
+            to = &policy->open_max;
+            n = 4;
+
+        } else if (ngx_strncmp(value[i].data, "probe=", 6) == 0) {
+            to = &policy->probe;
+            n = 6;
+
+        } else {
+            return ngx_http_sluice_pool_invalid(cf, &value[i]);
+        }
+
+        if (ngx_http_sluice_pool_time(cf, &value[i], n, to) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (policy->open_max == 0) {
+        policy->open_max = ngx_max(policy->open, 600 * 1000);
+    }
+
+    if (policy->open_max < policy->open) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"open=\" is longer than \"max=\"");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* one that the client's own errors have is no sign of a bad key */
+
+static ngx_int_t
+ngx_http_sluice_pool_status(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool,
+    ngx_str_t *value, sluice_answer_t answer)
+{
+    u_char     *to;
+    ngx_int_t   n;
+
+    n = ngx_atoi(value->data, value->len);
+
+    if (n < NGX_HTTP_SLUICE_STATUS_MIN
+        || n >= NGX_HTTP_SLUICE_STATUS_MIN + NGX_HTTP_SLUICE_STATUSES
+        || n == 400 || n == 404 || n == 413 || n == 422)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid status \"%V\": it must be 401 to 599, "
+                           "and none of 404, 413 and 422, which are the "
+                           "client's", value);
+        return NGX_ERROR;
+    }
+
+    to = &pool->answers[n - NGX_HTTP_SLUICE_STATUS_MIN];
+
+    if (*to != NGX_HTTP_SLUICE_ANSWER_UNSET) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "status %V stands twice in key pool \"%V\"",
+                           value, &pool->named.name);
+        return NGX_ERROR;
+    }
+
+    *to = (u_char) answer;
+
+    return NGX_OK;
+}
+
+
+/* 1ms to 31d, behind so many bytes of a name */
+
+static ngx_int_t
+ngx_http_sluice_pool_time(ngx_conf_t *cf, ngx_str_t *value, size_t prefix,
+    uint64_t *ms)
+{
+    ngx_int_t  time;
+    ngx_str_t  text;
+
+    text.data = value->data + prefix;
+    text.len = value->len - prefix;
+
+    time = ngx_parse_time(&text, 0);
+
+    if (time == NGX_ERROR || time == 0
+        || time > (ngx_int_t) SLUICE_LIMIT_WINDOW_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": it must be a time of up to 31d",
+                           value);
+        return NGX_ERROR;
+    }
+
+    *ms = (uint64_t) time;
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_sluice_pool_invalid(ngx_conf_t *cf, ngx_str_t *value)
+{
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid parameter \"%V\"",
+                       value);
+
+    return NGX_CONF_ERROR;
+}

@@ -1,0 +1,982 @@
+
+/*
+ * Another try with another key, inside one request, without a patch of nginx.
+ *
+ * The getter of $sluice_key is called while the upstream module makes the
+ * request, before it initializes the peer: that is where a request's try
+ * begins.  It wraps u->process_header, to see the status and the headers of
+ * each answer, and u->reinit_request, to have the request made once more, with
+ * another key in it.  peer.init is wrapped for every upstream, and puts hooks
+ * of ours around the balancer's: free() for the tries that got no answer,
+ * get() for the next one.
+ *
+ * nginx does not repeat a request after a 401, nor a POST, nor on an only
+ * server.  If the answer is the key's fault and another key is to be had, nginx
+ * sees a 429 that is, in a private copy of u->conf, to be tried again; the
+ * next get() undoes both.  The key for it is taken before the answer is given
+ * up, so that the last one is always somebody's answer.
+ */
+
+#include "ngx_http_sluice.h"
+
+#include <stdlib.h>
+
+
+struct ngx_http_sluice_try_s {
+    ngx_http_request_t             *request;
+    ngx_http_sluice_ctx_t          *ctx;
+    ngx_http_upstream_t            *u;
+    ngx_http_sluice_loc_conf_t     *conf;
+
+    ngx_http_upstream_srv_conf_t   *upstream;   /* NULL: resolved at run time */
+    ngx_http_upstream_init_peer_pt  init;       /* the balancer's own        */
+    ngx_http_upstream_conf_t       *real;       /* u->conf                   */
+    ngx_http_upstream_conf_t       *again;      /* NULL: or a copy of it     */
+
+    sluice_balance_set_t            had;        /* keys of this upstream     */
+    sluice_balance_hold_t           next;       /* if has_next               */
+    ngx_uint_t                      tries;      /* with a key                */
+    ngx_uint_t                      origins;    /* pc->tries to go on with   */
+    ngx_uint_t                      status;     /* true one; 0: as it is     */
+    ngx_msec_t                      start;
+    ngx_uint_t                      debug;      /* the log's, kept from it   */
+
+    ngx_int_t                     (*process_header)(ngx_http_request_t *r);
+    ngx_int_t                     (*reinit_request)(ngx_http_request_t *r);
+
+    void                           *data;
+    ngx_event_get_peer_pt           get;
+    ngx_event_free_peer_pt          free;
+#if (NGX_HTTP_SSL)
+    ngx_event_set_peer_session_pt   set_session;
+    ngx_event_save_peer_session_pt  save_session;
+#endif
+
+    unsigned                        hooked:1;
+    unsigned                        cacheable:1;
+    unsigned                        making:1;   /* the request, once more    */
+    unsigned                        asked:1;    /* for the key, meanwhile    */
+    unsigned                        remake:1;   /* before it is sent again   */
+    unsigned                        has_next:1;
+    unsigned                        parsed:1;   /* headers of this try       */
+    unsigned                        blamed:1;   /* the key, not the origin   */
+    unsigned                        stale:1;    /* a kept connection was     */
+};
+
+
+typedef struct {
+    ngx_http_upstream_srv_conf_t   *upstream;
+    ngx_http_upstream_init_peer_pt  init;
+} ngx_http_sluice_upstream_t;
+
+
+static ngx_http_sluice_try_t *ngx_http_sluice_try(ngx_http_request_t *r);
+static void ngx_http_sluice_try_hush(ngx_http_sluice_try_t *t);
+static void ngx_http_sluice_try_made(ngx_http_sluice_try_t *t);
+static ngx_int_t ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+static void ngx_http_sluice_try_hook(ngx_http_sluice_try_t *t);
+static ngx_int_t ngx_http_sluice_try_count(ngx_http_sluice_try_t *t);
+static ngx_int_t ngx_http_sluice_try_get(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_sluice_try_move(ngx_http_sluice_try_t *t);
+static ngx_int_t ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
+    ngx_http_sluice_try_t *t);
+static void ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state);
+static void ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
+    ngx_http_sluice_try_t *t);
+static void ngx_http_sluice_try_keep(ngx_http_upstream_t *u);
+static ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t,
+    sluice_answer_t *answer);
+static ngx_int_t ngx_http_sluice_try_again(ngx_http_sluice_try_t *t,
+    sluice_answer_t answer);
+static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
+    sluice_answer_t answer);
+static ngx_int_t ngx_http_sluice_try_reinit_request(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_try_make(ngx_http_sluice_try_t *t);
+static ngx_int_t ngx_http_sluice_try_output(void *data, ngx_chain_t *in);
+static int ngx_libc_cdecl ngx_http_sluice_try_cmp(const void *one,
+    const void *two);
+#if (NGX_HTTP_SSL)
+static ngx_int_t ngx_http_sluice_try_set_session(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_sluice_try_save_session(ngx_peer_connection_t *pc,
+    void *data);
+#endif
+
+
+/* after all upstreams have their balancers: wraps peer.init of each */
+
+ngx_int_t
+ngx_http_sluice_try_init(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
+{
+    ngx_uint_t                       i;
+    ngx_http_sluice_upstream_t      *su;
+    ngx_http_upstream_srv_conf_t   **uscfp;
+    ngx_http_upstream_main_conf_t   *umcf;
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
+
+    if (ngx_array_init(&smcf->upstreams, cf->pool, umcf->upstreams.nelts + 1,
+                       sizeof(ngx_http_sluice_upstream_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        /* named in a configuration, and never used by it */
+
+        if (uscfp[i]->peer.init == NULL) {
+            continue;
+        }
+
+        su = ngx_array_push(&smcf->upstreams);
+        if (su == NULL) {
+            return NGX_ERROR;
+        }
+
+        su->upstream = uscfp[i];
+        su->init = uscfp[i]->peer.init;
+        uscfp[i]->peer.init = ngx_http_sluice_try_init_peer;
+    }
+
+    qsort(smcf->upstreams.elts, smcf->upstreams.nelts,
+          sizeof(ngx_http_sluice_upstream_t), ngx_http_sluice_try_cmp);
+
+    return NGX_OK;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_sluice_try_cmp(const void *one, const void *two)
+{
+    const ngx_http_sluice_upstream_t *a = one;
+    const ngx_http_sluice_upstream_t *b = two;
+
+    return ((uintptr_t) a->upstream > (uintptr_t) b->upstream)
+           - ((uintptr_t) a->upstream < (uintptr_t) b->upstream);
+}
+
+
+/* the one of this request's present upstream */
+
+static ngx_http_sluice_try_t *
+ngx_http_sluice_try(ngx_http_request_t *r)
+{
+    ngx_http_sluice_ctx_t  *ctx;
+
+    ctx = ngx_http_sluice_get_ctx(r);
+
+    return (ctx != NULL && ctx->try != NULL && ctx->try->u == r->upstream)
+           ? ctx->try : NULL;
+}
+
+
+/*
+ * Somebody asks for the key.  NGX_OK: a request is being made with it, for the
+ * first time or once more; NGX_DECLINED: it is too late for that.
+ */
+
+ngx_int_t
+ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
+{
+    ngx_http_upstream_t    *u;
+    ngx_http_sluice_try_t  *t;
+
+    u = r->upstream;
+    t = ctx->try;
+
+    if (t != NULL && t->u == u) {
+
+        if (u->peer.get != NULL && !t->making) {
+            return NGX_DECLINED;
+        }
+
+        t->asked = 1;
+        ngx_http_sluice_try_hush(t);
+
+        return NGX_OK;
+    }
+
+    if (u->peer.get != NULL || !ctx->taken || u->process_header == NULL
+        || u->reinit_request == NULL)
+    {
+        return NGX_DECLINED;
+    }
+
+    t = ngx_pcalloc(r->pool, sizeof(ngx_http_sluice_try_t));
+    if (t == NULL) {
+        return NGX_ERROR;
+    }
+
+    t->request = r;
+    t->ctx = ctx;
+    t->u = u;
+    t->conf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+    t->real = u->conf;
+    t->asked = 1;
+    t->start = ngx_current_msec;
+
+    sluice_balance_set(&t->had, ctx->hold.member);
+
+    t->process_header = u->process_header;
+    u->process_header = ngx_http_sluice_try_process_header;
+
+    t->reinit_request = u->reinit_request;
+    u->reinit_request = ngx_http_sluice_try_reinit_request;
+
+    /* an address of a resolver's has no peer.init: hooked when it is sent to */
+
+    if (u->output.output_filter == NULL) {
+        u->output.output_filter = ngx_http_sluice_try_output;
+        u->output.filter_ctx = t;
+    }
+
+    ctx->try = t;
+
+    ngx_http_sluice_try_hush(t);
+
+    return NGX_OK;
+}
+
+
+/*
+ * At its debug level nginx writes down the request that it makes, and each
+ * variable in it: not while the key is one of them.
+ */
+
+static void
+ngx_http_sluice_try_hush(ngx_http_sluice_try_t *t)
+{
+    ngx_log_t  *log;
+
+    log = t->request->connection->log;
+
+    t->debug |= log->log_level & NGX_LOG_DEBUG_HTTP;
+    log->log_level &= ~(ngx_uint_t) NGX_LOG_DEBUG_HTTP;
+}
+
+
+static void
+ngx_http_sluice_try_made(ngx_http_sluice_try_t *t)
+{
+    t->request->connection->log->log_level |= t->debug;
+    t->debug = 0;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_http_sluice_try_t        *t;
+    ngx_http_sluice_loc_conf_t   *slcf;
+    ngx_http_sluice_upstream_t   *su, key;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
+
+    key.upstream = us;
+
+    su = bsearch(&key, smcf->upstreams.elts, smcf->upstreams.nelts,
+                 sizeof(ngx_http_sluice_upstream_t), ngx_http_sluice_try_cmp);
+
+    if (su == NULL || su->init(r, us) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+
+    if (slcf->key == NULL) {
+        return NGX_OK;
+    }
+
+    t = ngx_http_sluice_try(r);
+
+    if (t == NULL) {
+
+        /* an upstream that asks for a key would only refuse it, later */
+
+        ngx_http_sluice_complain(r, "no request goes out without its key: "
+                                 "nothing of it has $sluice_key, or it was "
+                                 "asked for too soon: pool",
+                                 &slcf->key->pool->named.name);
+        return NGX_ERROR;
+    }
+
+    ngx_http_sluice_try_made(t);
+
+    t->upstream = us;
+    t->init = su->init;
+
+    ngx_http_sluice_try_hook(t);
+
+    return NGX_OK;
+}
+
+
+/* around the balancer's own: after peer.init, before the first get */
+
+static void
+ngx_http_sluice_try_hook(ngx_http_sluice_try_t *t)
+{
+    ngx_http_upstream_t  *u;
+
+    if (t->hooked) {
+        return;
+    }
+
+    u = t->u;
+
+    t->hooked = 1;
+
+#if (NGX_HTTP_CACHE)
+    t->cacheable = u->cacheable;
+#endif
+
+    t->data = u->peer.data;
+    t->get = u->peer.get;
+    t->free = u->peer.free;
+
+    u->peer.data = t;
+    u->peer.get = ngx_http_sluice_try_get;
+    u->peer.free = ngx_http_sluice_try_free;
+
+#if (NGX_HTTP_SSL)
+    t->set_session = u->peer.set_session;
+    t->save_session = u->peer.save_session;
+
+    u->peer.set_session = ngx_http_sluice_try_set_session;
+    u->peer.save_session = ngx_http_sluice_try_save_session;
+#endif
+}
+
+
+/* a try begins: it belongs to the last one of r->upstream_states */
+
+static ngx_int_t
+ngx_http_sluice_try_count(ngx_http_sluice_try_t *t)
+{
+    ngx_http_sluice_ctx_t      *ctx;
+    ngx_http_sluice_key_try_t  *kt;
+
+    ctx = t->ctx;
+
+    /* arrays grow by as many as are described in a record */
+
+    if (ctx->ntries % SLUICE_RECORD_TRIES == 0
+        && ngx_http_sluice_grow(t->request->pool, (void **) &ctx->tries,
+                                ctx->ntries, SLUICE_RECORD_TRIES,
+                                sizeof(ngx_http_sluice_key_try_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    kt = &ctx->tries[ctx->ntries++];
+
+    sluice_member_use(ctx->key->line);
+
+    kt->key = ctx->key;
+    kt->state = t->request->upstream_states->nelts - 1;
+
+    t->tries++;
+    t->parsed = 0;
+    t->blamed = 0;
+    t->origins = 0;
+
+    if (ctx->judged) {
+        ctx->judged = 0;
+        ctx->hold.try.began = sluice_clock_ms();
+        ctx->hold.try.probe = 0;
+    }
+
+    if (ctx->entry != NULL) {
+        (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_POOL,
+                                 ctx->pool->named.name.data,
+                                 ctx->pool->named.name.len);
+        (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_KEY,
+                                 ctx->key->id.data, ctx->key->id.len);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_sluice_try_t *t = data;
+
+    ngx_int_t                   rc;
+    ngx_http_upstream_t        *u;
+    ngx_http_request_t         *r;
+    ngx_http_upstream_state_t  *state;
+
+    r = t->request;
+    u = t->u;
+
+    if (t->again != NULL) {
+        u->conf = t->real;
+        t->again = NULL;
+    }
+
+    /* where nginx has noted the status that it was shown */
+
+    if (t->status != 0) {
+        state = r->upstream_states->elts;
+
+        if (r->upstream_states->nelts > 1) {
+            state[r->upstream_states->nelts - 2].status = t->status;
+        }
+
+        t->status = 0;
+    }
+
+    if (u->request_sent && !r->request_body_no_buffering && !t->stale) {
+        ngx_http_sluice_try_move(t);
+    }
+
+    t->stale = 0;
+
+    if (ngx_http_sluice_try_count(t) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = t->get(pc, t->data);
+
+    if (rc == NGX_BUSY && t->tries > 1 && t->remake) {
+        rc = ngx_http_sluice_try_origins(pc, t);
+    }
+
+    return rc;
+}
+
+
+/*
+ * The key that was sent is done with: the next one, if there is one.  nginx may
+ * go on by itself, for another server's sake: then it stays if it must.
+ */
+
+static void
+ngx_http_sluice_try_move(ngx_http_sluice_try_t *t)
+{
+    if (!t->has_next
+        && ngx_http_sluice_key_next(t->request, t->ctx, &t->had, &t->next)
+           != NGX_OK)
+    {
+        return;
+    }
+
+    t->has_next = 0;
+    t->remake = 1;
+
+    ngx_http_sluice_key_switch(t->ctx, &t->next);
+}
+
+
+/*
+ * Every server was tried once, and keys are left: a new state of the balancer
+ * beneath us.  What is in u->peer now stays: others may have wrapped us.
+ */
+
+static ngx_int_t
+ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
+    ngx_http_sluice_try_t *t)
+{
+    ngx_int_t              rc;
+    ngx_peer_connection_t  outer;
+
+    outer = *pc;
+    pc->data = NULL;
+
+    rc = (t->init != NULL)
+         ? t->init(t->request, t->upstream)
+         : ngx_http_upstream_create_round_robin_peer(t->request,
+                                                     t->u->resolved);
+
+    if (rc == NGX_OK) {
+        t->data = pc->data;
+        t->get = pc->get;
+        t->free = pc->free;
+#if (NGX_HTTP_SSL)
+        t->set_session = pc->set_session;
+        t->save_session = pc->save_session;
+#endif
+    }
+
+    pc->data = outer.data;
+    pc->get = outer.get;
+    pc->free = outer.free;
+    pc->tries = outer.tries;
+#if (NGX_HTTP_SSL)
+    pc->set_session = outer.set_session;
+    pc->save_session = outer.save_session;
+#endif
+
+    return (rc == NGX_OK) ? t->get(pc, t->data) : NGX_ERROR;
+}
+
+
+static void
+ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    ngx_http_sluice_try_t *t = data;
+
+    ngx_http_upstream_t  *u;
+
+    u = t->u;
+
+    if (u->request_sent) {
+        t->ctx->sent = 1;
+    }
+
+    if ((state & NGX_PEER_FAILED) && !t->parsed) {
+        ngx_http_sluice_try_failed(pc, t);
+    }
+
+    if (t->again != NULL) {
+
+        if (t->blamed) {
+            state = NGX_PEER_NEXT;
+            ngx_http_sluice_try_keep(u);
+        }
+
+        /* keepalive has a use for it later, and a copy of ours ends sooner */
+
+        u->conf = t->real;
+        t->free(pc, t->data, state);
+        u->conf = t->again;
+
+        pc->tries = t->origins;
+
+        return;
+    }
+
+    t->free(pc, t->data, state);
+
+    if (state == 0) {
+        ngx_http_sluice_key_give(t->ctx);
+    }
+}
+
+
+/* the key that a next try would have had, if there will be none */
+
+void
+ngx_http_sluice_try_end(ngx_http_sluice_try_t *t)
+{
+    ngx_http_sluice_try_made(t);
+
+    if (t->has_next) {
+        t->has_next = 0;
+        ngx_http_sluice_key_drop(t->ctx, &t->next);
+    }
+}
+
+
+/* there was no answer */
+
+static void
+ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
+    ngx_http_sluice_try_t *t)
+{
+    ngx_connection_t  *c;
+    sluice_answer_t    answer;
+
+    c = pc->connection;
+
+    /* closed while it was kept: nobody's fault, and nginx tries again */
+
+    if (pc->cached && t->u->state->bytes_received == 0
+        && !(c != NULL && c->read->timedout))
+    {
+        t->stale = 1;
+        return;
+    }
+
+    answer = (c != NULL && (c->read->timedout || c->write->timedout))
+             ? SLUICE_ANSWER_TIMEOUT
+             : t->u->request_sent ? SLUICE_ANSWER_ERROR
+                                  : SLUICE_ANSWER_CONNECT;
+
+    ngx_http_sluice_key_judge(t->request, t->ctx, answer,
+                              SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
+}
+
+
+/*
+ * The answer is not wanted: if all of it is here, nothing more will come, and
+ * the connection serves the next try.
+ */
+
+static void
+ngx_http_sluice_try_keep(ngx_http_upstream_t *u)
+{
+    if (u->output.output_filter == ngx_chain_writer
+        && ngx_strcmp(u->conf->module.data, "proxy") == 0
+        && !u->headers_in.connection_close
+        && !u->headers_in.chunked
+        && u->headers_in.content_length_n
+           == (off_t) (u->buffer.last - u->buffer.pos))
+    {
+        u->keepalive = 1;
+    }
+}
+
+
+/* the status and the headers of each try, before nginx looks at them */
+
+static ngx_int_t
+ngx_http_sluice_try_process_header(ngx_http_request_t *r)
+{
+    ngx_int_t               rc;
+    sluice_answer_t         answer;
+    ngx_http_upstream_t    *u;
+    ngx_http_sluice_try_t  *t;
+
+    u = r->upstream;
+    t = ngx_http_sluice_try(r);
+
+    if (t == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (!t->parsed) {
+        rc = t->process_header(r);
+
+        if (u->process_header != ngx_http_sluice_try_process_header) {
+            t->process_header = u->process_header;
+            u->process_header = ngx_http_sluice_try_process_header;
+        }
+
+        if (rc != NGX_OK || r->cached) {
+            return rc;
+        }
+
+        t->parsed = 1;
+    }
+
+    rc = ngx_http_sluice_try_answer(t, &answer);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_sluice_try_again(t, answer);
+}
+
+
+/* NGX_AGAIN: more of the body must come first */
+
+static ngx_int_t
+ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t, sluice_answer_t *answer)
+{
+    uint64_t                 hint;
+    ngx_int_t                rc;
+    ngx_uint_t               status;
+    ngx_http_sluice_ctx_t   *ctx;
+    sluice_member_reason_t   reason;
+
+    ctx = t->ctx;
+    status = t->u->headers_in.status_n;
+
+    *answer = ngx_http_sluice_key_answer(ctx->pool, status);
+    reason = (*answer == SLUICE_ANSWER_ERROR) ? SLUICE_REASON_ERRORS
+                                              : SLUICE_REASON_STATUS;
+
+    if (*answer != SLUICE_ANSWER_WELL && *answer != SLUICE_ANSWER_EXHAUSTED) {
+
+        rc = ngx_http_sluice_key_body(t->request, ctx->pool);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        if (rc == NGX_OK) {
+            *answer = SLUICE_ANSWER_EXHAUSTED;
+            reason = SLUICE_REASON_BODY;
+        }
+    }
+
+    hint = (*answer == SLUICE_ANSWER_COOL
+            || (*answer == SLUICE_ANSWER_EXHAUSTED
+                && reason == SLUICE_REASON_STATUS))
+           ? ngx_http_sluice_key_hint(t->request) : SLUICE_NEVER;
+
+    ctx->sent = 1;
+
+    ngx_http_sluice_key_judge(t->request, ctx, *answer, reason, status, hint);
+
+    return NGX_OK;
+}
+
+
+/* has nginx move on, if there is another key; else this answer is the client's */
+
+static ngx_int_t
+ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
+{
+    ngx_http_upstream_t  *u;
+
+    u = t->u;
+
+    if (!ngx_http_sluice_try_wanted(t, answer)
+        || ngx_http_sluice_key_next(t->request, t->ctx, &t->had, &t->next)
+           != NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    t->has_next = 1;
+
+    t->again = ngx_palloc(t->request->pool,
+                          sizeof(ngx_http_upstream_conf_t));
+    if (t->again == NULL) {
+        return NGX_ERROR;
+    }
+
+    *t->again = *t->real;
+
+    t->again->next_upstream |= NGX_HTTP_UPSTREAM_FT_HTTP_429
+                               |NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT;
+    t->again->next_upstream &= ~NGX_HTTP_UPSTREAM_FT_OFF;
+
+    u->conf = t->again;
+
+    t->blamed = (answer != SLUICE_ANSWER_ERROR);
+    t->status = u->headers_in.status_n;
+    u->headers_in.status_n = NGX_HTTP_TOO_MANY_REQUESTS;
+
+    /* a key's failure costs no server its turn, nor an only one its tries */
+
+    t->origins = ngx_max(u->peer.tries, 1);
+    u->peer.tries = ngx_max(u->peer.tries, 2);
+
+    return NGX_OK;
+}
+
+
+/* whether another key is asked for, and may be tried */
+
+static ngx_uint_t
+ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer)
+{
+    ngx_uint_t            i, mask, status;
+    ngx_msec_t            spent;
+    ngx_http_request_t   *r;
+    ngx_http_upstream_t  *u;
+
+    static struct {
+        ngx_uint_t  status;
+        ngx_uint_t  mask;
+    } next[] = {
+        { 401, NGX_HTTP_SLUICE_NEXT_401 },
+        { 402, NGX_HTTP_SLUICE_NEXT_402 },
+        { 403, NGX_HTTP_SLUICE_NEXT_403 },
+        { 429, NGX_HTTP_SLUICE_NEXT_429 },
+        { 500, NGX_HTTP_SLUICE_NEXT_500 },
+        { 502, NGX_HTTP_SLUICE_NEXT_502 },
+        { 503, NGX_HTTP_SLUICE_NEXT_503 },
+        { 504, NGX_HTTP_SLUICE_NEXT_504 },
+        { 529, NGX_HTTP_SLUICE_NEXT_529 }
+    };
+
+    if (answer == SLUICE_ANSWER_WELL || !t->hooked
+        || t->tries >= t->conf->key_tries)
+    {
+        return 0;
+    }
+
+    r = t->request;
+    u = t->u;
+
+    /* a quota error is one, whatever status it comes with */
+
+    status = (answer == SLUICE_ANSWER_EXHAUSTED) ? 402
+                                                 : u->headers_in.status_n;
+    mask = 0;
+
+    for (i = 0; i < sizeof(next) / sizeof(next[0]); i++) {
+        if (next[i].status == status) {
+            mask = next[i].mask;
+        }
+    }
+
+    if ((t->conf->key_next & (mask|NGX_HTTP_SLUICE_NEXT_OFF)) != mask
+        || mask == 0)
+    {
+        return 0;
+    }
+
+    /* what a key was refused for has not been done, what failed may have */
+
+    if (answer == SLUICE_ANSWER_ERROR
+        && (r->method & (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH))
+        && !(t->conf->key_next & NGX_HTTP_SLUICE_NEXT_NON_IDEMPOTENT))
+    {
+        return 0;
+    }
+
+    if (u->request_sent && r->request_body_no_buffering) {
+        return 0;
+    }
+
+    spent = ngx_current_msec - t->start;
+
+    return (t->conf->key_timeout == 0 || spent < t->conf->key_timeout)
+           && (t->real->next_upstream_timeout == 0
+               || ngx_current_msec - u->peer.start_time
+                  < t->real->next_upstream_timeout);
+}
+
+
+/*
+ * Called by nginx first of all when a request is to be sent again, so that
+ * what it rewinds is the one we make.
+ */
+
+static ngx_int_t
+ngx_http_sluice_try_reinit_request(ngx_http_request_t *r)
+{
+    ngx_http_upstream_t    *u;
+    ngx_http_sluice_try_t  *t;
+
+    u = r->upstream;
+    t = ngx_http_sluice_try(r);
+
+    if (t == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (t->remake) {
+        t->remake = 0;
+
+        if (ngx_http_sluice_try_make(t) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (t->reinit_request(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (u->process_header != ngx_http_sluice_try_process_header) {
+        t->process_header = u->process_header;
+        u->process_header = ngx_http_sluice_try_process_header;
+    }
+
+    return NGX_OK;
+}
+
+
+/* as ngx_http_upstream_init_request() does */
+
+static ngx_int_t
+ngx_http_sluice_try_make(ngx_http_sluice_try_t *t)
+{
+    ngx_int_t             rc;
+    ngx_http_request_t   *r;
+    ngx_http_upstream_t  *u;
+
+    r = t->request;
+    u = t->u;
+
+    u->request_bufs = (r->request_body != NULL) ? r->request_body->bufs
+                                                : NULL;
+
+#if (NGX_HTTP_CACHE)
+
+    /* an answer that was given up may have changed what the next may do */
+
+    u->cacheable = t->cacheable;
+
+    if (r->cache != NULL) {
+        r->cache->valid_sec = 0;
+        r->cache->updating_sec = 0;
+        r->cache->error_sec = 0;
+    }
+
+#endif
+
+    t->asked = 0;
+    t->making = 1;
+
+    rc = u->create_request(r);
+
+    t->making = 0;
+    ngx_http_sluice_try_made(t);
+
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (!t->asked) {
+
+        /* another key would be blamed for what the old one gets */
+
+        ngx_http_sluice_complain(r, "a request was made once more and has its "
+                                 "old key: a map over $sluice_key must be "
+                                 "\"volatile\": pool",
+                                 &t->ctx->pool->named.name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* the first bytes to an address that had no peer.init */
+
+static ngx_int_t
+ngx_http_sluice_try_output(void *data, ngx_chain_t *in)
+{
+    ngx_http_sluice_try_t *t = data;
+
+    ngx_http_upstream_t  *u;
+
+    u = t->u;
+
+    u->output.output_filter = ngx_chain_writer;
+    u->output.filter_ctx = &u->writer;
+
+    if (!t->hooked) {
+        ngx_http_sluice_try_made(t);
+        ngx_http_sluice_try_hook(t);
+
+        if (ngx_http_sluice_try_count(t) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_chain_writer(&u->writer, in);
+}
+
+
+#if (NGX_HTTP_SSL)
+
+static ngx_int_t
+ngx_http_sluice_try_set_session(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_sluice_try_t *t = data;
+
+    return t->set_session(pc, t->data);
+}
+
+
+static void
+ngx_http_sluice_try_save_session(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_sluice_try_t *t = data;
+
+    t->save_session(pc, t->data);
+}
+
+#endif

@@ -1,0 +1,894 @@
+
+#include "balance.h"
+#include "hash.h"
+
+#include <string.h>
+
+
+#define SLUICE_BALANCE_ROUNDS   1024            /* of a start's offset       */
+
+
+/* a member as choosing sees it: what is read for all of them stands close */
+typedef struct {
+    uint64_t  hash;             /* of the id                                 */
+    double    share;            /* 1 / weight                                */
+    uint32_t  weight;
+    int32_t   current;          /* smooth round robin's                      */
+    uint32_t  max_conns;
+    uint16_t  line;
+    bool      backup;
+    uint8_t   nlimits;
+} sluice_balance_peer_t;
+
+_Static_assert(sizeof(sluice_balance_peer_t) == 32, "balance peer");
+
+
+struct sluice_balance_s {
+    sluice_pool_t                *pool;
+    const sluice_balance_conf_t  *conf;
+    sluice_balance_peer_t        *peer;
+    uint32_t                     *others;   /* in flight in other slots      */
+    uint16_t                     *line;
+    uint64_t                      looked;   /* ms, when others were added up */
+    uint64_t                      seed;
+    sluice_balance_method_t       method;
+    unsigned                      n;
+    unsigned                      slot;
+    bool                          backups;
+    bool                          counts;   /* it matters what is in flight  */
+};
+
+
+/* one call's: what is asked, and the members that are left to choose from */
+typedef struct {
+    const sluice_balance_set_t   *had;
+    uint64_t                      hash;
+    uint64_t                      tokens;
+    uint64_t                      probe;
+    uint64_t                      now;
+    bool                          fresh;    /* others are of this call       */
+    unsigned                      n;
+    uint16_t                      list[SLUICE_BALANCE_MAX];
+
+    /* those of them that round robin decides between */
+    unsigned                      nturns;
+    uint16_t                      turns[SLUICE_BALANCE_MAX];
+} sluice_balance_pick_t;
+
+
+static const sluice_balance_set_t  sluice_balance_none_had;
+
+
+static size_t
+sluice_balance_aligned(size_t size)
+{
+    return (size + 63) & ~(size_t) 63;
+}
+
+
+size_t
+sluice_balance_size(unsigned n)
+{
+    return sluice_balance_aligned(sizeof(sluice_balance_t))
+           + sluice_balance_aligned(n * sizeof(sluice_balance_peer_t))
+           + sluice_balance_aligned(n * sizeof(uint32_t))
+           + sluice_balance_aligned(n * sizeof(uint16_t));
+}
+
+
+sluice_balance_t *
+sluice_balance_init(void *memory, sluice_pool_t *pool,
+    sluice_balance_method_t method, const sluice_balance_conf_t *conf,
+    unsigned n)
+{
+    uint8_t                *p;
+    unsigned                i;
+    sluice_balance_t       *balance;
+    sluice_balance_peer_t  *peer;
+
+    /* a place stays a member's when others come, go or change their order */
+
+    static const uint8_t  key[16];
+
+    memset(memory, 0, sluice_balance_size(n));
+
+    p = memory;
+    balance = memory;
+    p += sluice_balance_aligned(sizeof(sluice_balance_t));
+    balance->peer = (sluice_balance_peer_t *) p;
+    p += sluice_balance_aligned(n * sizeof(sluice_balance_peer_t));
+    balance->others = (uint32_t *) p;
+    p += sluice_balance_aligned(n * sizeof(uint32_t));
+    balance->line = (uint16_t *) p;
+
+    balance->pool = pool;
+    balance->conf = conf;
+    balance->method = method;
+    balance->n = n;
+    balance->counts = (method == SLUICE_BALANCE_LEAST_USED
+                       || method == SLUICE_BALANCE_RANDOM);
+
+    for (i = 0; i < n; i++) {
+        peer = &balance->peer[i];
+
+        peer->hash = sluice_siphash(key, conf[i].id, strlen(conf[i].id)).lo;
+        peer->share = 1.0 / conf[i].weight;
+        peer->weight = conf[i].weight;
+        peer->max_conns = conf[i].max_conns;
+        peer->line = (uint16_t) conf[i].line;
+        peer->backup = conf[i].backup;
+        peer->nlimits = (uint8_t) conf[i].nlimits;
+
+        balance->line[i] = peer->line;
+        balance->backups |= peer->backup;
+        balance->counts |= (peer->max_conns != 0);
+    }
+
+    sluice_balance_start(balance, 0, 0);
+
+    return balance;
+}
+
+
+/* splitmix64 (Steele, Lea and Flood, OOPSLA 2014) */
+
+static inline uint64_t
+sluice_balance_mix(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+
+    return x ^ (x >> 31);
+}
+
+
+/* a number below n, which is at most 2^32 */
+
+static inline uint32_t
+sluice_balance_random(sluice_balance_t *balance, uint32_t n)
+{
+    balance->seed += 0x9e3779b97f4a7c15ull;
+
+    return (uint32_t) (((sluice_balance_mix(balance->seed) >> 32) * n) >> 32);
+}
+
+
+static inline uint32_t
+sluice_balance_used(const sluice_balance_t *balance, unsigned i)
+{
+    const uint16_t  *own;
+
+    own = &balance->pool->columns[balance->slot][balance->peer[i].line];
+
+    return balance->others[i] + __atomic_load_n(own, __ATOMIC_RELAXED);
+}
+
+
+static void
+sluice_balance_refresh(sluice_balance_t *balance, uint64_t now)
+{
+    sluice_pool_others(balance->pool, balance->slot, balance->line,
+                       balance->n, balance->others);
+    balance->looked = now;
+}
+
+
+/* whether the member's windows have room now; else *retry: ms until then */
+
+static bool
+sluice_balance_fits(const sluice_balance_t *balance, unsigned i,
+    uint64_t tokens, uint64_t now, uint64_t *retry)
+{
+    bool                          fits;
+    unsigned                      k;
+    uint64_t                      wait;
+    sluice_member_t              *member;
+    const sluice_member_limit_t  *limit;
+
+    member = sluice_pool_line(balance->pool, balance->peer[i].line);
+    fits = true;
+    *retry = 0;
+
+    for (k = 0; k < balance->peer[i].nlimits; k++) {
+        limit = &balance->conf[i].limit[k];
+
+        if (!sluice_member_fits(member, limit, now,
+                                limit->counts == SLUICE_COUNTS_TOKENS ? tokens
+                                                                      : 1,
+                                &wait))
+        {
+            fits = false;
+            *retry = (wait > *retry) ? wait : *retry;
+        }
+    }
+
+    return fits;
+}
+
+
+/* well, and with a place */
+
+static inline bool
+sluice_balance_can(sluice_balance_t *balance, sluice_balance_pick_t *pick,
+    unsigned i)
+{
+    bool                          half;
+    sluice_member_t              *member;
+    const sluice_balance_peer_t  *peer;
+
+    peer = &balance->peer[i];
+    member = sluice_pool_line(balance->pool, peer->line);
+
+    if (!sluice_member_healthy(member)
+        && sluice_member_recovery(member, pick->now, &half) != 0)
+    {
+        return false;
+    }
+
+    if (peer->max_conns == 0
+        || sluice_balance_used(balance, i) < peer->max_conns)
+    {
+        return true;
+    }
+
+    /* it may have been given back since they were added up */
+
+    if (pick->fresh) {
+        return false;
+    }
+
+    sluice_balance_refresh(balance, pick->now);
+    pick->fresh = true;
+
+    return sluice_balance_used(balance, i) < peer->max_conns;
+}
+
+
+static void
+sluice_balance_list(sluice_balance_t *balance, sluice_balance_pick_t *pick,
+    bool backup)
+{
+    unsigned  i;
+
+    pick->n = 0;
+
+    for (i = 0; i < balance->n; i++) {
+
+        if (balance->peer[i].backup == backup
+            && !sluice_balance_has(pick->had, i)
+            && sluice_balance_can(balance, pick, i))
+        {
+            pick->list[pick->n++] = (uint16_t) i;
+        }
+    }
+}
+
+
+/*
+ * One was not to be had after all: it is taken off the list, and the first
+ * time whatever else looks like it, or a pool with all its windows full would
+ * be gone through once for each member.
+ */
+
+static void
+sluice_balance_drop(sluice_balance_t *balance, sluice_balance_pick_t *pick,
+    unsigned failed, bool all)
+{
+    unsigned  i, k, n;
+    uint64_t  retry;
+
+    if (all && balance->counts && !pick->fresh) {
+        sluice_balance_refresh(balance, pick->now);
+        pick->fresh = true;
+    }
+
+    for (n = 0, k = 0; k < pick->n; k++) {
+        i = pick->list[k];
+
+        if (i == failed
+            || (all && (!sluice_balance_can(balance, pick, i)
+                        || !sluice_balance_fits(balance, i, pick->tokens,
+                                                pick->now, &retry))))
+        {
+            continue;
+        }
+
+        pick->list[n++] = (uint16_t) i;
+    }
+
+    pick->n = n;
+}
+
+
+/*
+ * Smooth weighted round robin, as nginx's: each grows by its weight, and the
+ * largest is taken and loses the sum.  Nothing is changed until it is taken,
+ * see sluice_balance_turn().
+ */
+
+static unsigned
+sluice_balance_round_robin(sluice_balance_t *balance,
+    const uint16_t *list, unsigned n)
+{
+    int32_t                       current, best;
+    unsigned                      k, at;
+    const sluice_balance_peer_t  *peer;
+
+    at = list[0];
+    best = INT32_MIN;
+
+    for (k = 0; k < n; k++) {
+        peer = &balance->peer[list[k]];
+        current = peer->current + (int32_t) peer->weight;
+
+        if (current > best) {
+            best = current;
+            at = list[k];
+        }
+    }
+
+    return at;
+}
+
+
+static void
+sluice_balance_turn(sluice_balance_t *balance, const uint16_t *list,
+    unsigned n, unsigned taken)
+{
+    int32_t                 sum;
+    unsigned                k;
+    sluice_balance_peer_t  *peer;
+
+    sum = 0;
+
+    for (k = 0; k < n; k++) {
+        peer = &balance->peer[list[k]];
+        peer->current += (int32_t) peer->weight;
+        sum += (int32_t) peer->weight;
+    }
+
+    balance->peer[taken].current -= sum;
+}
+
+
+static unsigned
+sluice_balance_least_used(sluice_balance_t *balance,
+    sluice_balance_pick_t *pick)
+{
+    unsigned  i, k;
+    uint64_t  used, weight, least, least_weight;
+
+    pick->nturns = 0;
+    least = 1;
+    least_weight = 0;
+
+    for (k = 0; k < pick->n; k++) {
+        i = pick->list[k];
+        used = sluice_balance_used(balance, i);
+        weight = balance->peer[i].weight;
+
+        if (used * least_weight > least * weight) {
+            continue;
+        }
+
+        if (used * least_weight < least * weight) {
+            pick->nturns = 0;
+            least = used;
+            least_weight = weight;
+        }
+
+        pick->turns[pick->nturns++] = (uint16_t) i;
+    }
+
+    return sluice_balance_round_robin(balance, pick->turns, pick->nturns);
+}
+
+
+/* a place of the list, by weight, but not `not`; sum: of all other weights */
+
+static unsigned
+sluice_balance_draw(sluice_balance_t *balance,
+    const sluice_balance_pick_t *pick, uint32_t sum, unsigned not)
+{
+    unsigned  k;
+    uint32_t  r, weight;
+
+    r = sluice_balance_random(balance, sum);
+
+    for (k = 0; k < pick->n; k++) {
+        weight = balance->peer[pick->list[k]].weight;
+
+        if (k == not) {
+            continue;
+        }
+
+        if (r < weight) {
+            break;
+        }
+
+        r -= weight;
+    }
+
+    return k;
+}
+
+
+static unsigned
+sluice_balance_two(sluice_balance_t *balance, sluice_balance_pick_t *pick)
+{
+    unsigned  a, b, k;
+    uint32_t  sum;
+
+    for (sum = 0, k = 0; k < pick->n; k++) {
+        sum += balance->peer[pick->list[k]].weight;
+    }
+
+    k = sluice_balance_draw(balance, pick, sum, pick->n);
+    a = pick->list[k];
+
+    if (pick->n == 1) {
+        return a;
+    }
+
+    sum -= balance->peer[a].weight;
+    b = pick->list[sluice_balance_draw(balance, pick, sum, k)];
+
+    return ((uint64_t) sluice_balance_used(balance, b)
+            * balance->peer[a].weight
+            < (uint64_t) sluice_balance_used(balance, a)
+              * balance->peer[b].weight)
+           ? b : a;
+}
+
+
+/*
+ * -ln(u) for 0 < u <= 1: u = m * 2^e with m around 1, and ln(m) is
+ * 2 * artanh((m - 1) / (m + 1)).  Wrong by no more than 3e-8 and, near u = 1,
+ * where rendezvous decides, by no larger part of it.
+ */
+
+static inline double
+sluice_balance_minus_ln(double u)
+{
+    double    m, s, t;
+    int64_t   e;
+    uint64_t  bits;
+
+    memcpy(&bits, &u, sizeof(bits));
+
+    e = (int64_t) (bits - 0x3fe6a09e667f3bcdull) >> 52;    /* of sqrt(1/2) */
+    bits -= (uint64_t) e << 52;
+
+    memcpy(&m, &bits, sizeof(m));
+
+    s = (m - 1) / (m + 1);
+    t = s * s;
+
+    return -((double) e * 0x1.62e42fefa39efp-1
+             + 2 * s * (1 + t * (1.0 / 3 + t * (1.0 / 5 + t * (1.0 / 7)))));
+}
+
+
+/*
+ * Weighted rendezvous: u is of (value, member), and the least -ln(u) / weight
+ * has it.  That is no less than (1 - u) / weight, which rules nearly every
+ * member out.
+ */
+
+static unsigned
+sluice_balance_rendezvous(sluice_balance_t *balance,
+    const sluice_balance_pick_t *pick)
+{
+    double                        rest, score, least;
+    unsigned                      k, at;
+    const sluice_balance_peer_t  *peer;
+
+    at = pick->list[0];
+    least = 1e9;
+
+    for (k = 0; k < pick->n; k++) {
+        peer = &balance->peer[pick->list[k]];
+
+        rest = (double) (int64_t) (sluice_balance_mix(pick->hash ^ peer->hash)
+                                   >> 11)
+               * 0x1p-53;
+
+        if (rest * peer->share >= least) {
+            continue;
+        }
+
+        score = sluice_balance_minus_ln(1 - rest) * peer->share;
+
+        if (score < least) {
+            least = score;
+            at = pick->list[k];
+        }
+    }
+
+    return at;
+}
+
+
+static unsigned
+sluice_balance_choose(sluice_balance_t *balance, sluice_balance_pick_t *pick)
+{
+    switch (balance->method) {
+
+    case SLUICE_BALANCE_LEAST_USED:
+        return sluice_balance_least_used(balance, pick);
+
+    case SLUICE_BALANCE_RANDOM:
+        return sluice_balance_two(balance, pick);
+
+    case SLUICE_BALANCE_HASH:
+        return sluice_balance_rendezvous(balance, pick);
+
+    default:
+        return sluice_balance_round_robin(balance, pick->list, pick->n);
+    }
+}
+
+
+static void
+sluice_balance_chosen(sluice_balance_t *balance,
+    const sluice_balance_pick_t *pick, unsigned taken)
+{
+    switch (balance->method) {
+
+    case SLUICE_BALANCE_ROUND_ROBIN:
+        sluice_balance_turn(balance, pick->list, pick->n, taken);
+        break;
+
+    case SLUICE_BALANCE_LEAST_USED:
+        sluice_balance_turn(balance, pick->turns, pick->nturns, taken);
+        break;
+
+    default:
+        break;
+    }
+}
+
+
+/* what the n first windows were charged */
+
+static void
+sluice_balance_uncharge(const sluice_balance_t *balance,
+    const sluice_balance_hold_t *hold, unsigned n, uint64_t now)
+{
+    unsigned                      k;
+    sluice_member_t              *member;
+    const sluice_member_limit_t  *limit;
+
+    member = sluice_pool_line(balance->pool, balance->peer[hold->member].line);
+
+    for (k = 0; k < n; k++) {
+        limit = &balance->conf[hold->member].limit[k];
+
+        sluice_member_settle(member, limit, &hold->window[k], now,
+                             limit->counts == SLUICE_COUNTS_TOKENS
+                             ? hold->tokens : 1,
+                             0);
+    }
+}
+
+
+static bool
+sluice_balance_charge(const sluice_balance_t *balance,
+    sluice_balance_hold_t *hold, uint64_t now)
+{
+    unsigned                      k;
+    uint64_t                      retry;
+    sluice_member_t              *member;
+    const sluice_member_limit_t  *limit;
+
+    member = sluice_pool_line(balance->pool, balance->peer[hold->member].line);
+
+    for (k = 0; k < balance->peer[hold->member].nlimits; k++) {
+        limit = &balance->conf[hold->member].limit[k];
+
+        if (!sluice_member_charge(member, limit, now,
+                                  limit->counts == SLUICE_COUNTS_TOKENS
+                                  ? hold->tokens : 1,
+                                  &hold->window[k], &retry))
+        {
+            sluice_balance_uncharge(balance, hold, k, now);
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/*
+ * A place, the windows, and being the probe, if it needs one: all or none.
+ * The probe is the last, as nothing takes it back.
+ */
+
+static bool
+sluice_balance_try(sluice_balance_t *balance,
+    const sluice_balance_pick_t *pick, unsigned i,
+    sluice_balance_hold_t *hold)
+{
+    bool                          half;
+    uint64_t                      retry;
+    sluice_pool_t                *pool;
+    sluice_member_t              *member;
+    const sluice_balance_peer_t  *peer;
+
+    pool = balance->pool;
+    peer = &balance->peer[i];
+    member = sluice_pool_line(pool, peer->line);
+
+    hold->member = i;
+    hold->tokens = pick->tokens;
+    hold->try.began = pick->now;
+    hold->try.probe = 0;
+
+    half = false;
+
+    if (!sluice_member_healthy(member)
+        && sluice_member_recovery(member, pick->now, &half) != 0)
+    {
+        return false;
+    }
+
+    /* what will not fit is not charged, and nobody is refused for it */
+
+    if (!sluice_balance_fits(balance, i, pick->tokens, pick->now, &retry)) {
+        return false;
+    }
+
+    if (peer->max_conns == 0) {
+        sluice_pool_take(pool, peer->line, balance->slot);
+
+    } else if (!sluice_pool_take_max(pool, peer->line, balance->slot,
+                                     peer->max_conns))
+    {
+        return false;
+    }
+
+    if (!sluice_balance_charge(balance, hold, pick->now)) {
+        sluice_pool_give(pool, peer->line, balance->slot);
+        return false;
+    }
+
+    if (half) {
+        hold->try.probe = sluice_member_probe(member, pick->now, pick->probe);
+
+        if (hold->try.probe == 0) {
+            sluice_balance_uncharge(balance, hold, peer->nlimits, pick->now);
+            sluice_pool_give(pool, peer->line, balance->slot);
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* each is tried once at most: whoever fails is taken off the list */
+
+static bool
+sluice_balance_from(sluice_balance_t *balance, sluice_balance_pick_t *pick,
+    bool backup, sluice_balance_hold_t *hold)
+{
+    bool      all;
+    unsigned  i;
+
+    sluice_balance_list(balance, pick, backup);
+
+    for (all = true; pick->n != 0; all = false) {
+
+        i = sluice_balance_choose(balance, pick);
+
+        if (sluice_balance_try(balance, pick, i, hold)) {
+            sluice_balance_chosen(balance, pick, i);
+            return true;
+        }
+
+        sluice_balance_drop(balance, pick, i, all);
+    }
+
+    return false;
+}
+
+
+/* why there is none, and until when */
+
+static sluice_balance_result_t
+sluice_balance_why(sluice_balance_t *balance,
+    const sluice_balance_pick_t *pick, uint64_t *retry)
+{
+    bool                          half, limited, other;
+    unsigned                      i;
+    uint64_t                      wait, until;
+    sluice_member_t              *member;
+    sluice_member_status_t        status;
+    const sluice_balance_peer_t  *peer;
+
+    limited = false;
+    other = false;
+    *retry = SLUICE_NEVER;
+
+    for (i = 0; i < balance->n; i++) {
+        peer = &balance->peer[i];
+        member = sluice_pool_line(balance->pool, peer->line);
+
+        until = sluice_member_recovery(member, pick->now, &half);
+
+        if (until != 0) {
+            sluice_member_status(sluice_load16(&member->state), &status);
+
+            if (status.state == SLUICE_MEMBER_COOLING) {
+                if (status.probe) {
+                    other = true;
+
+                } else if (status.reason != SLUICE_REASON_OPERATOR) {
+                    limited = true;
+                }
+
+            } else if (status.state == SLUICE_MEMBER_PROBING) {
+                other = true;
+            }
+
+            wait = (until == SLUICE_NEVER) ? SLUICE_NEVER : until - pick->now;
+
+        } else if (!sluice_balance_fits(balance, i, pick->tokens, pick->now,
+                                        &wait))
+        {
+            if (wait != SLUICE_NEVER) {
+                limited = true;
+
+            } else {
+                other = true;
+            }
+
+        } else {
+
+            /* no place, or this request has had it, or rivals were faster */
+
+            other = true;
+            wait = (peer->max_conns != 0
+                    && sluice_balance_used(balance, i) >= peer->max_conns)
+                   ? SLUICE_NEVER : 0;
+        }
+
+        *retry = (wait < *retry) ? wait : *retry;
+    }
+
+    return (limited && !other) ? SLUICE_BALANCE_COOLING
+                               : SLUICE_BALANCE_NONE;
+}
+
+
+static void
+sluice_balance_ask(sluice_balance_t *balance, sluice_balance_pick_t *pick,
+    const sluice_balance_set_t *had, uint64_t tokens, uint64_t now)
+{
+    pick->had = (had != NULL) ? had : &sluice_balance_none_had;
+    pick->tokens = tokens;
+    pick->now = now;
+    pick->fresh = false;
+
+    if (balance->counts && balance->looked != now) {
+        sluice_balance_refresh(balance, now);
+        pick->fresh = true;
+    }
+}
+
+
+void
+sluice_balance_start(sluice_balance_t *balance, unsigned slot, uint64_t seed)
+{
+    unsigned  i, k;
+    uint16_t  list[SLUICE_BALANCE_MAX];
+
+    balance->slot = slot;
+    balance->seed = seed;
+    balance->looked = SLUICE_NEVER;
+
+    for (i = 0; i < balance->n; i++) {
+        balance->peer[i].current = 0;
+        list[i] = (uint16_t) i;
+    }
+
+    for (k = (unsigned) (seed % SLUICE_BALANCE_ROUNDS); k > 0; k--) {
+        i = sluice_balance_round_robin(balance, list, balance->n);
+        sluice_balance_turn(balance, list, balance->n, i);
+    }
+}
+
+
+sluice_balance_result_t
+sluice_balance_look(sluice_balance_t *balance,
+    const sluice_balance_set_t *had, uint64_t tokens, uint64_t now,
+    uint64_t *retry)
+{
+    unsigned               i;
+    sluice_balance_pick_t  pick;
+
+    sluice_balance_ask(balance, &pick, had, tokens, now);
+
+    for (i = 0; i < balance->n; i++) {
+
+        if (!sluice_balance_has(pick.had, i)
+            && sluice_balance_can(balance, &pick, i)
+            && sluice_balance_fits(balance, i, tokens, now, retry))
+        {
+            return SLUICE_BALANCE_TAKEN;
+        }
+    }
+
+    return sluice_balance_why(balance, &pick, retry);
+}
+
+
+sluice_balance_result_t
+sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
+    unsigned prefer, uint64_t hash, uint64_t tokens, uint64_t probe,
+    uint64_t now, sluice_balance_hold_t *hold, uint64_t *retry)
+{
+    sluice_balance_pick_t  pick;
+
+    sluice_balance_ask(balance, &pick, had, tokens, now);
+
+    pick.hash = hash;
+    pick.probe = probe;
+
+    if (prefer < balance->n && !sluice_balance_has(had, prefer)
+        && sluice_balance_try(balance, &pick, prefer, hold))
+    {
+        sluice_balance_set(had, prefer);
+        return SLUICE_BALANCE_TAKEN;
+    }
+
+    if (sluice_balance_from(balance, &pick, false, hold)
+        || (balance->backups
+            && sluice_balance_from(balance, &pick, true, hold)))
+    {
+        sluice_balance_set(had, hold->member);
+        return SLUICE_BALANCE_TAKEN;
+    }
+
+    return sluice_balance_why(balance, &pick, retry);
+}
+
+
+void
+sluice_balance_give(sluice_balance_t *balance,
+    const sluice_balance_hold_t *hold)
+{
+    sluice_pool_give(balance->pool, balance->peer[hold->member].line,
+                     balance->slot);
+}
+
+
+void
+sluice_balance_refund(sluice_balance_t *balance,
+    const sluice_balance_hold_t *hold, uint64_t now)
+{
+    sluice_balance_uncharge(balance, hold,
+                            balance->peer[hold->member].nlimits, now);
+}
+
+
+void
+sluice_balance_settle(sluice_balance_t *balance,
+    const sluice_balance_hold_t *hold, uint64_t tokens, uint64_t now)
+{
+    unsigned                      k;
+    sluice_member_t              *member;
+    const sluice_member_limit_t  *limit;
+
+    member = sluice_pool_line(balance->pool, balance->peer[hold->member].line);
+
+    for (k = 0; k < balance->peer[hold->member].nlimits; k++) {
+        limit = &balance->conf[hold->member].limit[k];
+
+        if (limit->counts == SLUICE_COUNTS_TOKENS) {
+            sluice_member_settle(member, limit, &hold->window[k], now,
+                                 hold->tokens, tokens);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+# Why it exists: a key that the upstream refuses is followed by another one,
+# within the same request; the client sees the answer of the key that worked,
+# or the last refusal as it was; each try is in the record with its key.
+
+use Test::Nginx::Socket;
+require './t/lib/Sluice/Test.pm';
+
+plan tests => 54;
+
+add_block_preprocessor(sub {
+    my ($block) = @_;
+
+    $block->set_value('http_config', '
+        sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+        sluice_key_pool p {
+            key sk-401 id=denied;
+            key sk-429 id=limited;
+            key sk-402 id=poor;
+            key sk-quota id=quota;
+            key sk-500 id=broken;
+            key sk-200 id=well;
+        }
+        sluice_key_pool only { key sk-429 id=limited; }
+        server {
+            listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+            error_log $TEST_NGINX_SERVER_ROOT/logs/error.log info;
+            default_type application/json;
+            location / {
+                if ($http_authorization = sk-401) { return 401 "denied"; }
+                if ($http_authorization = sk-429) {
+                    add_header Retry-After 7 always;
+                    return 429 "limited";
+                }
+                if ($http_authorization = sk-402) { return 402 "poor"; }
+                if ($http_authorization = sk-quota) {
+                    return 429 "{\"error\":{\"code\":\"insufficient_quota\"}}";
+                }
+                if ($http_authorization = sk-500) { return 500 "broken"; }
+                return 200 "$http_authorization $http_id\n";
+            }
+        }
+        ' . ($block->http_config // ''));
+    $block->set_value('config', '
+        sluice_usage on;
+        sluice_key p;
+        sluice_key_tries 6;
+        proxy_set_header Authorization $sluice_key;
+        proxy_set_header Id $sluice_key_id;
+        add_header X-Tries $sluice_tries always;
+        add_header X-Key "$sluice_key_id $sluice_key_state" always;
+        location = /t {
+            proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        }
+        ' . ($block->config // ''));
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: until one is well; 500 is an answer, unless it is asked to be none
+--- config
+    location = /all {
+        sluice_key_next http_401 http_402 http_403 http_429 http_500;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /t", "GET /all"]
+--- error_code eval
+[500, 200]
+--- response_body eval
+["broken", "sk-200 well\n"]
+--- response_headers eval
+["X-Tries: 5
+X-Key: broken healthy", "X-Tries: 1
+X-Key: well healthy"]
+--- x_records
+status=500 tries=5 key=broken keys=401@denied+429@limited+402@poor+429@quota+500@broken
+status=200 tries=1 key=well keys=200@well
+--- x_members
+only limited used=0
+p broken used=1 in_flight=0 state=healthy
+p denied used=1 in_flight=0 state=healthy
+p limited used=1 in_flight=0 state=cooling
+p poor used=1 in_flight=0 state=exhausted
+p quota used=1 in_flight=0 state=exhausted
+p well used=1 in_flight=0 state=healthy
+
+
+
+=== TEST 2: all of them, in one request
+--- config
+    location = /all {
+        sluice_key_next http_401 http_402 http_403 http_429 http_500;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /all
+--- response_body
+sk-200 well
+--- response_headers
+X-Tries: 6
+X-Key: well healthy
+--- x_records
+status=200 tries=6 key=well keys=401@denied+429@limited+402@poor+429@quota+500@broken+200@well
+
+
+
+=== TEST 3: a POST is repeated after a refusal, not after an error
+--- config
+    location = /all {
+        sluice_key_next http_401 http_402 http_429 http_500;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /twice {
+        sluice_key_next http_401 http_402 http_429 http_500 non_idempotent;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["POST /all
+a=1", "POST /twice
+a=1"]
+--- error_code eval
+[500, 200]
+--- x_records
+keys=401@denied+429@limited+402@poor+429@quota+500@broken
+keys=200@well
+
+
+
+=== TEST 4: no more tries than the location allows; the last answer is the client's
+--- config
+    location = /two {
+        sluice_key_tries 2;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /two
+--- error_code: 429
+--- response_body: limited
+--- response_headers
+Retry-After: 7
+X-Tries: 2
+X-Key: limited cooling
+--- x_records
+status=429 outcome=admitted tries=2 key=limited keys=401@denied+429@limited
+--- x_members
+only limited used=0
+p broken used=0 in_flight=0
+p denied used=1 in_flight=0
+p limited used=1 in_flight=0
+p poor used=0 in_flight=0
+p quota used=0 in_flight=0
+p well used=0 in_flight=0
+
+
+
+=== TEST 5: off: the first answer is the client's, and the key is judged all the same
+--- config
+    location = /off {
+        sluice_key_next off;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /only {
+        sluice_key only;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /off", "GET /only", "GET /only"]
+--- error_code eval
+[401, 429, 429]
+--- response_body_like eval
+["denied", "limited", "All upstream keys have reached their limits"]
+--- raw_response_headers_like eval
+["X-Tries: 1", "Retry-After: 7\r\n", "Retry-After: [67]\r\n"]
+--- x_records
+status=401 keys=401@denied outcome=admitted
+status=429 keys=429@limited outcome=admitted
+status=429 keys=- outcome=no_key pool=only key=-
+
+
+
+=== TEST 6: a key that is refused three times in a row is disabled
+--- config
+    location = /denied {
+        sluice_key denied;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- http_config
+    sluice_key_pool denied { key sk-401 id=d; disable 401 after=3; }
+--- request eval
+["GET /denied", "GET /denied", "GET /denied", "GET /denied"]
+--- error_code eval
+[401, 401, 401, 503]
+--- x_log
+1: key "d" of pool "denied" is disabled after status 401
+--- raw_response_headers_unlike eval
+["Retry-After", "Retry-After", "Retry-After", "Retry-After"]
+
+
+
+=== TEST 7: the key stands in no header and no log, of whatever level
+--- config
+    location = /leak {
+        add_header X-Leak "[$sluice_key]";
+        access_log $TEST_NGINX_SERVER_ROOT/logs/leak.log leak;
+        error_log $TEST_NGINX_SERVER_ROOT/logs/error.log debug;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/;
+    }
+    location = /leak.log {
+        sluice_key off;
+        root $TEST_NGINX_SERVER_ROOT/logs;
+    }
+--- http_config
+    log_format leak '[$sluice_key] $sluice_key_id $sluice_tries $sluice_key_state';
+--- request eval
+["GET /leak", "GET /leak.log"]
+--- error_code eval
+[500, 200]
+--- raw_response_headers_unlike eval
+["sk-", "sk-"]
+--- response_body eval
+["broken", "[-] broken 5 healthy\n"]
+--- x_log
+0: sk-4
+0: sk-quota
+0: sk-500
+1-9999: http proxy status 401
+
+
+
+=== TEST 8: a map over the key must be volatile
+--- http_config
+    map $sluice_key $frozen { default "x-$sluice_key"; }
+    map $sluice_key $live { volatile; default $sluice_key; }
+--- config
+    location = /frozen {
+        proxy_set_header Authorization $frozen;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+    location = /live {
+        proxy_set_header Authorization $live;
+        sluice_key_next http_401 http_402 http_403 http_429 http_500;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    server_name a;
+}
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    return 401 "denied";
+--- request eval
+["GET /live", "GET /frozen"]
+--- error_code eval
+[200, 500]
+--- x_log
+1: a map over $sluice_key must be "volatile": pool "p"
