@@ -66,9 +66,7 @@ static const sluice_column_t  sluice_ctl_changed_columns[] = {
 void
 sluice_ctl_key(sluice_ctl_t *ctl)
 {
-    sluice_ctl_key_t  key;
-
-    memset(&key, 0, sizeof(sluice_ctl_key_t));
+    static sluice_ctl_key_t  key;
 
     if (!sluice_ctl_key_verb(ctl->words[1], &key.verb)) {
         sluice_ctl_fail(ctl, 2, "\"%s\" is none of enable, disable and cool; "

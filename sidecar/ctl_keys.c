@@ -112,7 +112,7 @@ sluice_ctl_pool_row(sluice_ctl_t *ctl, const char *name)
 void
 sluice_ctl_keys(sluice_ctl_t *ctl)
 {
-    bool  found;
+    static bool  found;
 
     found = (ctl->nwords == 1);
     ctl->data = &found;

@@ -208,8 +208,30 @@ with Stack("keys") as stack:
     # a reload that names one of them no more, and gives the other a new secret
 
     stack.ctl("key", "disable", "api", "b")
+    master, sealed = (os.path.join(stack.dir, name)
+                      for name in ("master", "sealed"))
+    run = subprocess.run([os.path.join(BUILD, "sluicectl"), "seal",
+                          "--new-key", master], input=b"a sk-e2e-new\n",
+                         capture_output=True, timeout=10)
+
+    with open(sealed, "wb") as file:
+        file.write(run.stdout)
+
     stack.gateway.configure(stack.conf().replace(
-        "key sk-e2e-a id=a; key sk-e2e-b id=b;", "key sk-e2e-new id=a;"))
+        "sluice_key_pool api { key sk-e2e-a id=a; key sk-e2e-b id=b; }",
+        "sluice_master_key %s; sluice_key_pool api { keys sealed:%s; }"
+        % (master, sealed)))
+
+    for name, path in ("sealed file", sealed), ("master key", master):
+        with open(path, "rb") as file:
+            text = file.read()
+        put(path, 40, b"1" if text[40:41] == b"0" else b"0")
+        code, said = stack.gateway.test()
+        put(path, 40, text[40:41])
+        tap.is_((code, "another master key, or it was changed" in said,
+                 "sk-e2e" in said), (1, True, False),
+                "a changed %s is refused" % name) or tap.note(said)
+
     stack.gateway.reload()
 
     # the old workers have gone
@@ -235,6 +257,8 @@ with Stack("keys") as stack:
     tap.is_(len(json.loads(run.stdout)["changed"]), 1,
             "of two with one id the one that is named")
     tap.is_(ask(stack), "503", "is disabled")
+    stack.ctl("key", "enable", "api", "a")
+    tap.is_(ask(stack), "200", "or enabled: what was sealed is used")
 
     # nobody is left
 
