@@ -294,7 +294,8 @@ ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
             fp = ngx_http_sluice_files_fingerprint(&pool->pool, &key[n]);
 
             if (sluice_pool_member(&pool->pool, fp, (char *) key[n].id.data,
-                                   &key[n].line, &error)
+                                   (uint64_t) ngx_time(), &key[n].line,
+                                   &error)
                 != SLUICE_OK)
             {
                 ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);

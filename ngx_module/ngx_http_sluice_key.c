@@ -56,7 +56,12 @@ static uint64_t
 ngx_http_sluice_key_recovery(ngx_http_sluice_pool_t *pool,
     ngx_http_sluice_key_t *key, uint64_t *now)
 {
-    if (sluice_pool_healthy(&pool->pool, key->line)) {
+    bool              half;
+    sluice_member_t  *member;
+
+    member = &pool->pool.members[key->line];
+
+    if (sluice_member_healthy(member)) {
         return 0;
     }
 
@@ -64,7 +69,7 @@ ngx_http_sluice_key_recovery(ngx_http_sluice_pool_t *pool,
         *now = sluice_clock_ms();
     }
 
-    return sluice_pool_recovery(&pool->pool, key->line, *now);
+    return sluice_member_recovery(member, *now, &half);
 }
 
 

@@ -33,8 +33,17 @@ static const char  *sluice_fault_names[] = {
     "conn.insert.looked",       /* the second look is over                   */
     "conn.insert.raised",       /* its column is raised, the row nobody's    */
     "conn.insert.final",        /* the entry is final                        */
-    "pool.claimed",             /* a line has its fingerprint, no name       */
+    "pool.naming",              /* lines are ours to give out                */
+    "pool.freed",               /* a line is nobody's, its last state in it  */
+    "pool.cleared",             /* ... and empty                             */
+    "pool.claimed",             /* it is another member's                    */
     "pool.taken",               /* the member's in-flight count is raised    */
+    "pool.raised",              /* the same, and max is not looked at yet    */
+    "member.probing",           /* a probe is ours                           */
+    "member.counted",           /* an error is in the row, nothing is judged */
+    "member.denied",            /* the same of a strike                      */
+    "member.insert.tentative",  /* a tentative window stands in a line       */
+    "member.insert.looked",     /* the second look is over                   */
     "drain.copied",             /* a batch is read, nothing is written       */
     "drain.written",            /* it is acknowledged, the tail unmoved      */
     "drain.advanced",           /* the tail is past it                       */

@@ -12,9 +12,12 @@
  * and gone when the last process that shares the description is dead.
  *
  *   byte 0      USERS     shared: whoever uses the file; exclusive: may unlink
- *   byte 1      OWNER     exclusive: the one process that writes (lanes)
+ *   byte 1      OWNER     exclusive: the one process that writes (lanes), or
+ *                         that gives out lines (pools)
  *   byte 2      PRIMARY   shared: those whose newest file of the name it is
  *   1024 + n    SLOT      exclusive: the process that has slot n (workers)
+ *   2048 + n    LINE      shared: those whose configuration names the member
+ *                         of line n; exclusive: may give it away (pools)
  *
  * Nothing here is for the request path.
  */
@@ -43,6 +46,7 @@
 #define SLUICE_LOCK_OWNER      1
 #define SLUICE_LOCK_PRIMARY    2
 #define SLUICE_LOCK_SLOT       1024
+#define SLUICE_LOCK_LINE       2048
 
 
 typedef enum {

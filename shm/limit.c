@@ -14,19 +14,14 @@
 #endif
 
 
-#define SLUICE_TENTATIVE      0xffffffffu       /* index of an unfinished one */
-#define SLUICE_UNITS_MASK     0xffffffu
 #define SLUICE_TRIES          64                /* turns of any loop         */
-#define SLUICE_DEAD_AFTER     2                 /* seconds, tentative entry  */
 
 /*
- * A tentative entry has, in place of its counts, the second it was made in
- * (8 bits) and a nonce (40 bits): the epoch of its writer and a number of
- * the writer's own.  An epoch is given out once, by the zone's control line,
- * so no two attempts ever look alike, and one that was killed and put in
- * again by another is not made final by the first.
+ * A nonce is the epoch of its writer and a number of the writer's own.  An
+ * epoch is given out once, by the zone's control line, so no two attempts
+ * ever look alike, and one that was killed and put in again by another is not
+ * made final by the first.
  */
-#define SLUICE_NONCE_BITS     40
 #define SLUICE_EPOCH_SHIFT    20
 
 
@@ -34,51 +29,6 @@ typedef struct {
     uint64_t                fingerprint;
     sluice_limit_bucket_t  *bucket[2];
 } sluice_limit_place_t;
-
-
-static inline sluice_u128_t
-sluice_slot_pack(uint64_t fp, uint32_t index, uint32_t previous,
-    uint32_t current)
-{
-    return (sluice_u128_t) fp << 80 | (sluice_u128_t) index << 48
-           | (uint64_t) previous << 24 | current;
-}
-
-
-static inline uint64_t
-sluice_slot_fp(sluice_u128_t v)
-{
-    return (uint64_t) (v >> 80);
-}
-
-
-static inline uint32_t
-sluice_slot_index(sluice_u128_t v)
-{
-    return (uint32_t) (v >> 48);
-}
-
-
-static inline uint32_t
-sluice_slot_previous(sluice_u128_t v)
-{
-    return (uint32_t) ((uint64_t) v >> 24) & SLUICE_UNITS_MASK;
-}
-
-
-static inline uint32_t
-sluice_slot_current(sluice_u128_t v)
-{
-    return (uint32_t) v & SLUICE_UNITS_MASK;
-}
-
-
-static inline bool
-sluice_slot_final(sluice_u128_t v, uint64_t fp)
-{
-    return sluice_slot_fp(v) == fp
-           && sluice_slot_index(v) != SLUICE_TENTATIVE;
-}
 
 
 static inline void
@@ -211,46 +161,14 @@ static bool
 sluice_limit_decide(sluice_u128_t v, uint64_t now, uint32_t window,
     uint32_t max, uint32_t n, sluice_limit_state_t *state)
 {
-    uint32_t  index, elapsed, previous, current, seen;
-
-    index = (uint32_t) (now / window);
-    elapsed = (uint32_t) (now % window);
-    previous = sluice_slot_previous(v);
-    current = sluice_slot_current(v);
-    seen = sluice_slot_index(v);
-
-    if (seen > index) {
-
-        /* our clock was read before theirs: as if the window had just begun */
-
-        index = seen;
-        elapsed = 0;
-
-    } else if (seen + 1 == index) {
-        previous = current;
-        current = 0;
-
-    } else if (seen != index) {
-        previous = 0;
-        current = 0;
-    }
-
-    state->index = index;
-    state->elapsed = elapsed;
-    state->previous = previous;
-    state->current = current;
-
-    return (uint64_t) previous * (window - elapsed)
-           + (uint64_t) (current + n) * window
-           <= (uint64_t) max * window;
+    return sluice_window_decide(v, now, window, max, n, &state->seen);
 }
 
 
 bool
 sluice_limit_slot_live(sluice_u128_t slot, uint64_t now, uint32_t window)
 {
-    return slot != 0 && sluice_slot_index(slot) != SLUICE_TENTATIVE
-           && (uint64_t) sluice_slot_index(slot) + 1 >= now / window;
+    return sluice_slot_live(slot, now, window);
 }
 
 
@@ -262,7 +180,7 @@ sluice_limit_slot_state(sluice_u128_t slot, uint64_t now, uint32_t window,
         return false;
     }
 
-    *fingerprint = sluice_slot_fp(slot);
+    *fingerprint = sluice_slot_tag(slot);
     state->evicted = 0;
     (void) sluice_limit_decide(slot, now, window, 0, 0, state);
 
@@ -275,17 +193,12 @@ sluice_limit_slot_state(sluice_u128_t slot, uint64_t now, uint32_t window,
 static uint64_t
 sluice_limit_cost(sluice_u128_t v, uint64_t now, uint32_t window)
 {
-    uint8_t  age;
-
     if (v == 0) {
         return 0;
     }
 
     if (sluice_slot_index(v) == SLUICE_TENTATIVE) {
-        age = (uint8_t) (now / 1000)
-              - (uint8_t) ((uint64_t) v >> SLUICE_NONCE_BITS);
-
-        return (age >= SLUICE_DEAD_AFTER) ? 0 : UINT64_MAX;
+        return sluice_slot_abandoned(v, now) ? 0 : UINT64_MAX;
     }
 
     if (!sluice_limit_slot_live(v, now, window)) {
@@ -382,7 +295,7 @@ sluice_limit_alone(const sluice_limit_place_t *place, const sluice_u128_t *at)
 
             v = sluice_load16(&slot[i]);
 
-            for (turn = 0; sluice_slot_fp(v) == place->fingerprint; turn++) {
+            for (turn = 0; sluice_slot_tag(v) == place->fingerprint; turn++) {
 
                 if (sluice_slot_index(v) != SLUICE_TENTATIVE
                     || turn == SLUICE_TRIES)
@@ -414,9 +327,7 @@ sluice_limit_tentative(sluice_limit_t *limit, uint64_t fp, uint64_t now)
         limit->nonce = (epoch << SLUICE_EPOCH_SHIFT) | 1;
     }
 
-    return sluice_slot_pack(fp, SLUICE_TENTATIVE, 0, 0)
-           | (uint64_t) (uint8_t) (now / 1000) << SLUICE_NONCE_BITS
-           | (limit->nonce & ((1ull << SLUICE_NONCE_BITS) - 1));
+    return sluice_slot_tentative(fp, now, limit->nonce);
 }
 
 
@@ -627,7 +538,6 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
     const sluice_limit_state_t *state, uint32_t n)
 {
     unsigned               turn;
-    uint32_t               previous, current;
     sluice_u128_t         *slot, v, new;
     sluice_limit_place_t   place;
 
@@ -642,8 +552,7 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
          turn < SLUICE_TRIES && sluice_slot_final(v, place.fingerprint);
          turn++)
     {
-        previous = sluice_slot_previous(v);
-        current = sluice_slot_current(v);
+        new = sluice_window_refund(v, &state->seen, n);
 
         /*
          * Looked at after the slot: what comes later has other counts, unless
@@ -656,20 +565,7 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
             return;
         }
 
-        if (sluice_slot_index(v) == state->index) {
-            current -= (n < current) ? n : current;
-
-        } else if (sluice_slot_index(v) == state->index + 1) {
-            previous -= (n < previous) ? n : previous;
-
-        } else {
-            return;
-        }
-
-        new = sluice_slot_pack(place.fingerprint, sluice_slot_index(v),
-                               previous, current);
-
-        if (sluice_cas16(slot, &v, new)) {
+        if (new == v || sluice_cas16(slot, &v, new)) {
             return;
         }
     }
@@ -681,7 +577,6 @@ sluice_limit_add(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
     uint32_t n)
 {
     unsigned               turn;
-    uint32_t               sum;
     sluice_u128_t         *slot, v, new;
     sluice_limit_place_t   place;
     sluice_limit_state_t   state;
@@ -708,13 +603,7 @@ sluice_limit_add(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
 
         while (sluice_slot_final(v, place.fingerprint)) {
 
-            (void) sluice_limit_decide(v, now, limit->window, 0, 0, &state);
-
-            sum = state.current + n;
-            sum = (sum < SLUICE_UNITS_MASK) ? sum : SLUICE_UNITS_MASK;
-
-            new = sluice_slot_pack(place.fingerprint, state.index,
-                                   state.previous, sum);
+            new = sluice_window_add(v, now, limit->window, n);
 
             if (sluice_cas16(slot, &v, new)) {
                 return;
@@ -741,63 +630,4 @@ sluice_limit_settle(sluice_limit_t *limit, sluice_hash_t key,
     } else {
         sluice_limit_add(limit, key, now, actual - n);
     }
-}
-
-
-uint32_t
-sluice_limit_used(uint32_t window, const sluice_limit_state_t *state)
-{
-    uint64_t  part;
-
-    part = (uint64_t) state->previous * (window - state->elapsed);
-
-    return state->current
-           + (uint32_t) (part / window + (part % window != 0));
-}
-
-
-uint64_t
-sluice_limit_reset(uint32_t window, const sluice_limit_state_t *state)
-{
-    if (state->current != 0) {
-        return 2 * (uint64_t) window - state->elapsed;
-    }
-
-    return (state->previous != 0) ? window - state->elapsed : 0;
-}
-
-
-uint64_t
-sluice_limit_retry(const sluice_limit_t *limit,
-    const sluice_limit_state_t *state, uint32_t max, uint32_t n)
-{
-    uint64_t  w, room, wait;
-
-    if (n > max) {
-        return UINT64_MAX;
-    }
-
-    w = limit->window;
-    room = max - n;
-
-    if (state->current <= room) {
-
-        /* in this window, when previous * (w - e) <= (room - current) * w */
-
-        if (state->previous == 0) {
-            return 0;
-        }
-
-        wait = (room - state->current) * w / state->previous;
-        wait = (wait >= w) ? 0 : w - wait;
-
-        return (wait > state->elapsed) ? wait - state->elapsed : 0;
-    }
-
-    /* in the next one, where what is current now is previous */
-
-    wait = room * w / state->current;
-    wait = (wait >= w) ? 0 : w - wait;
-
-    return w - state->elapsed + wait;
 }

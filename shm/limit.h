@@ -3,11 +3,9 @@
  * The limit table: sliding windows, exact over threads and processes,
  * without a lock.
  *
- * A slot is 16 bytes {fingerprint:48, window index:32, previous:24,
- * current:24} and every transition of it is one 16-byte compare-and-swap, so
- * deciding and charging are one step.  The count of a key at `elapsed` into
- * a window is previous * (1 - elapsed / window) + current; it is compared in
- * integers, without rounding.
+ * A slot is a sliding window (window.h), its tag the fingerprint of the key;
+ * every transition of it is one 16-byte compare-and-swap, so deciding and
+ * charging are one step.
  *
  * A key may stand in one slot only, or it would get two limits.  Inserting
  * has two phases, as in FASTER's hash index (Chandramouli et al., SIGMOD
@@ -30,6 +28,7 @@
 #include "cas16.h"
 #include "file.h"
 #include "hash.h"
+#include "window.h"
 #include "workers.h"
 
 
@@ -37,9 +36,9 @@
 #define SLUICE_LIMIT_BUCKET       8             /* slots: two cache lines    */
 #define SLUICE_LIMIT_BUCKETS_MIN  32
 #define SLUICE_LIMIT_BUCKETS_MAX  (1u << 28)
-#define SLUICE_LIMIT_WINDOW_MIN   1000u         /* ms                        */
-#define SLUICE_LIMIT_WINDOW_MAX   (31u * 86400 * 1000)
-#define SLUICE_LIMIT_UNITS_MAX    (1u << 23)    /* a limit's, and a weight's */
+#define SLUICE_LIMIT_WINDOW_MIN   SLUICE_WINDOW_MIN
+#define SLUICE_LIMIT_WINDOW_MAX   SLUICE_WINDOW_MAX
+#define SLUICE_LIMIT_UNITS_MAX    SLUICE_WINDOW_UNITS_MAX
 #define SLUICE_LIMIT_SCALE_MAX    1000000000u
 
 
@@ -102,11 +101,18 @@ typedef struct {
 
 /* what a decision saw: enough for Retry-After, remaining, and a refund */
 typedef struct {
-    uint32_t  index;            /* the window                                */
-    uint32_t  previous;         /* units                                     */
-    uint32_t  current;          /* units, before this charge                 */
-    uint32_t  elapsed;          /* ms of the window                          */
-    uint64_t  evicted;          /* of the table, when it was charged         */
+    union {
+        sluice_window_t  seen;          /* before this charge                */
+
+        struct {                        /* the same                          */
+            uint32_t     index;
+            uint32_t     previous;
+            uint32_t     current;
+            uint32_t     elapsed;
+        };
+    };
+
+    uint64_t             evicted;       /* of the table, when it was charged */
 } sluice_limit_state_t;
 
 
@@ -238,20 +244,25 @@ void sluice_limit_settle(sluice_limit_t *limit, sluice_hash_t key,
     const sluice_limit_state_t *state, uint64_t now, uint32_t n,
     uint32_t actual);
 
-/*
- * How long until n units would pass if nobody else charged: milliseconds
- * from the decision; UINT64_MAX: never.
- */
-uint64_t sluice_limit_retry(const sluice_limit_t *limit,
-    const sluice_limit_state_t *state, uint32_t max, uint32_t n);
+/* as in window.h */
+static inline uint64_t
+sluice_limit_retry(const sluice_limit_t *limit,
+    const sluice_limit_state_t *state, uint32_t max, uint32_t n)
+{
+    return sluice_window_retry(limit->window, &state->seen, max, n);
+}
 
-/* units that count at the moment of the state, rounded up */
-uint32_t sluice_limit_used(uint32_t window,
-    const sluice_limit_state_t *state);
+static inline uint32_t
+sluice_limit_used(uint32_t window, const sluice_limit_state_t *state)
+{
+    return sluice_window_used(window, &state->seen);
+}
 
-/* milliseconds until nothing of them counts, if nobody charges any more */
-uint64_t sluice_limit_reset(uint32_t window,
-    const sluice_limit_state_t *state);
+static inline uint64_t
+sluice_limit_reset(uint32_t window, const sluice_limit_state_t *state)
+{
+    return sluice_window_reset(window, &state->seen);
+}
 
 
 /* for a census of a copied table: whether this slot holds a live window */

@@ -4,8 +4,8 @@
  * state that all workers share.
  *
  * A state is one 16-byte word, {state, reason, status, level, since, until,
- * probe, serial}, and what failed in a row is another; every transition is one
- * compare-and-swap, so a reload, a restart or a slower writer reverts none.
+ * probe, serial}, and what failed in a row are two others; every transition is
+ * one compare-and-swap, so a reload, a restart or a slower writer reverts none.
  * What wins when two meet:
  *
  *   - DISABLED is left by sluice_member_enable() alone;
@@ -38,6 +38,8 @@
 
 
 #define SLUICE_MEMBER_WINDOWS  4
+#define SLUICE_MEMBER_REST_MIN 100u             /* ms: what a hint of no time
+                                                   comes to                  */
 #define SLUICE_NEVER           UINT64_MAX       /* nobody knows when         */
 
 
@@ -76,19 +78,28 @@ typedef enum {
 } sluice_member_reason_t;
 
 
+/* failures in a row: {count:32, first:48, last:48}, times in ms; 0: none */
+typedef enum {
+    SLUICE_ROW_ERRORS = 0,      /* ERROR, TIMEOUT, CONNECT: the breaker's    */
+    SLUICE_ROW_DENIED,
+    SLUICE_ROWS
+} sluice_member_row_t;
+
+
 typedef struct {
     _Alignas(64) sluice_u128_t  state;          /* see member.c              */
-    sluice_u128_t               row;            /* failures in a row         */
+    sluice_u128_t               row[SLUICE_ROWS];
     uint64_t                    fingerprint;    /* 0: a free line            */
     uint64_t                    named;          /* when a configuration last
-                                                   named it                  */
-    uint64_t                    reserved0[2];
+                                                   did: seconds, wall clock  */
 
     sluice_u128_t               window[SLUICE_MEMBER_WINDOWS];
 
     uint64_t                    used;           /* tries that took it        */
     uint64_t                    answers[SLUICE_ANSWERS];
-    uint64_t                    reserved1[6];
+    uint64_t                    probes;         /* numbers given out         */
+    uint64_t                    nonce;          /* the same, for windows     */
+    uint64_t                    reserved1[4];
 
     char                        id[SLUICE_NAME_MAX];
     uint8_t                     reserved2[64 - SLUICE_NAME_MAX];
@@ -107,7 +118,8 @@ typedef struct {
     uint64_t  cool_max;         /* at most, and a hint at most               */
     uint32_t  denied;           /* DENIED in a row that disable; 0: never    */
     uint64_t  exhausted;        /* how long, if no hint says; a hint's most  */
-    uint32_t  errors;           /* in a row that open the breaker; 0: never  */
+    uint32_t  errors;           /* in a row that open the breaker; 0: never,
+                                   not by a probe that fails, either         */
     uint64_t  window;           /* ... and within that time                  */
     uint64_t  open;             /* how long it stays open, twice as long for
                                    each probe that failed                    */
@@ -162,16 +174,35 @@ uint64_t sluice_member_probe(sluice_member_t *member, uint64_t now,
 
 /*
  * Judges an answer.  status: HTTP's, 0 if there was none.  hint: how long the
- * upstream asks to wait, in ms from now, SLUICE_NEVER if it does not say.
- * Counts it by its class.  Returns the state that this answer has brought
- * about, or -1: it brought about none.
+ * upstream asks to wait, in ms from now, SLUICE_NEVER if it does not say; one
+ * below SLUICE_MEMBER_REST_MIN counts as that.  Counts it by its class (but
+ * not WELL: what is `used` and not counted was).  Returns the state that this
+ * answer has brought about, or -1: none, or the one that was there before a
+ * probe that has shown nothing.
+ *
+ *   WELL          ends its own probe, and a cooldown that is over if its try
+ *                 began after that; of what failed in a row nothing is left
+ *                 that was before it began
+ *   CLIENT, NONE  say nothing; one's own probe is given back, and another try
+ *                 may be it at once
+ *   COOL          cools; repeated if the try began when the last time was over,
+ *                 so that many at once are one
+ *   DENIED        a strike, if its try began when the last one was counted
+ *   EXHAUSTED     half open when that is over
+ *   the others    in a row, and of a probe at once, open the breaker: COOLING,
+ *                 half open afterwards
+ *
+ * Within one millisecond what is counted comes before what begins.
  */
 int sluice_member_answer(sluice_member_t *member,
     const sluice_member_policy_t *policy, const sluice_member_try_t *try,
     sluice_answer_t answer, sluice_member_reason_t reason, unsigned status,
     uint64_t hint, uint64_t now);
 
-/* the operator's; cool: a deadline that is earlier than the present one, too */
+/*
+ * The operator's.  cool: a deadline that is earlier than the present one, too;
+ * nothing to one that is disabled.  enable: nothing is left of any failure.
+ */
 void sluice_member_cool(sluice_member_t *member, uint64_t now,
     uint64_t until);
 void sluice_member_disable(sluice_member_t *member, uint64_t now);
@@ -179,11 +210,14 @@ void sluice_member_enable(sluice_member_t *member);
 
 void sluice_member_status(sluice_u128_t word, sluice_member_status_t *status);
 
-/* what it is at `now`, for display: HEALTHY when a deadline is over */
+/*
+ * What it is at `now`, for display: when a deadline is over HEALTHY, or PROBING
+ * if it is half open.
+ */
 sluice_member_state_t sluice_member_state(
     const sluice_member_status_t *status, uint64_t now);
 
-/* "healthy", "rate_limited"...; NULL: no such one */
+/* "healthy", "operator", "rate_limited"...; NULL: no such one */
 const char *sluice_member_state_name(unsigned state);
 const char *sluice_member_reason_name(unsigned reason);
 const char *sluice_answer_name(unsigned answer);
@@ -192,7 +226,8 @@ const char *sluice_answer_name(unsigned answer);
 /*
  * Windows of a member's own: how many requests, or tokens, its upstream lets
  * it have.  A window stands in one of the line's words, found by what it
- * counts: a reload with another time or scale begins another one.
+ * counts: a reload with another time or scale begins another one.  Live windows
+ * are never evicted.
  */
 typedef enum {
     SLUICE_COUNTS_REQUESTS = 0,
@@ -208,7 +243,10 @@ typedef struct {
                                    more than SLUICE_LIMIT_UNITS_MAX units    */
 } sluice_member_limit_t;
 
-/* sets scale (a power of two) from max; false: max or window is too much */
+/*
+ * Sets scale (a power of two) from max; false: max (2^54) or window is too
+ * much, or the window is not of whole seconds.
+ */
 bool sluice_member_limit_init(sluice_member_limit_t *limit);
 
 /* whether the amount fits now; else *retry: ms until it may */
@@ -232,6 +270,7 @@ void sluice_member_settle(sluice_member_t *member,
 /*
  * For display: the n-th window of the line, if it is live: what it counts, its
  * length in ms, and how much of it is used now.  There is no maximum in it.
+ * member is a private copy, of which nothing need be true.
  */
 bool sluice_member_window(const sluice_member_t *member, unsigned n,
     uint64_t now, sluice_counts_t *counts, uint32_t *window, uint64_t *used);

@@ -7,6 +7,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+
+#define SLUICE_POOL_WAIT   2000         /* ms, for whoever gives out lines   */
 
 
 typedef struct {
@@ -17,9 +21,14 @@ typedef struct {
 
 
 static void sluice_pool_spec(const char *name, sluice_file_spec_t *spec);
+static void sluice_pool_attach(sluice_pool_t *pool);
+static bool sluice_pool_begin(const sluice_pool_t *pool);
+static bool sluice_pool_find(sluice_pool_t *pool, uint64_t fingerprint,
+    unsigned *line);
+static bool sluice_pool_assign(sluice_pool_t *pool, uint64_t fingerprint,
+    const char *id, unsigned *line);
+static bool sluice_pool_unused(sluice_pool_t *pool, unsigned *line);
 static int sluice_pool_forget_one(const char *name, void *data);
-static void sluice_pool_set(sluice_pool_member_t *member,
-    sluice_member_state_t state, uint64_t until);
 
 
 static void
@@ -31,8 +40,39 @@ sluice_pool_spec(const char *name, sluice_file_spec_t *spec)
     spec->subject = name;
     spec->geometry[0] = SLUICE_POOL_MEMBERS;
     spec->geometry[1] = SLUICE_SLOTS;
-    spec->geometry[2] = sizeof(sluice_pool_member_t);
-    spec->section[0] = SLUICE_POOL_MEMBERS * sizeof(sluice_pool_member_t);
+    spec->geometry[2] = sizeof(sluice_member_t);
+    spec->section[0] = sizeof(sluice_pool_control_t);
+    spec->section[1] = SLUICE_POOL_MEMBERS * sizeof(sluice_member_t);
+    spec->section[2] = SLUICE_SLOTS * SLUICE_POOL_MEMBERS * sizeof(uint16_t);
+}
+
+
+bool
+sluice_pool_possible(const sluice_file_header_t *header)
+{
+    unsigned            i;
+    sluice_file_spec_t  spec;
+
+    sluice_pool_spec("", &spec);
+
+    for (i = 0; i < SLUICE_FILE_SECTIONS; i++) {
+        if (header->section[i].size != spec.section[i]) {
+            return false;
+        }
+    }
+
+    return memcmp(header->geometry, spec.geometry, sizeof(spec.geometry)) == 0;
+}
+
+
+static void
+sluice_pool_attach(sluice_pool_t *pool)
+{
+    pool->control = sluice_file_section(&pool->file, 0);
+    pool->members = sluice_file_section(&pool->file, 1);
+    pool->columns = sluice_file_section(&pool->file, 2);
+
+    memset(pool->held, 0, sizeof(pool->held));
 }
 
 
@@ -96,7 +136,7 @@ sluice_pool_open(const sluice_dir_t *dir, const char *name,
     }
 
     if (status == SLUICE_OK) {
-        pool->members = sluice_file_section(&pool->file, 0);
+        sluice_pool_attach(pool);
     }
 
     return status;
@@ -107,86 +147,214 @@ void
 sluice_pool_close(const sluice_dir_t *dir, sluice_pool_t *pool)
 {
     sluice_file_close(dir, &pool->file);
+
+    pool->control = NULL;
     pool->members = NULL;
+    pool->columns = NULL;
+}
+
+
+/* one at a time gives out lines, or a member would get two */
+
+static bool
+sluice_pool_begin(const sluice_pool_t *pool)
+{
+    unsigned         ms;
+    struct timespec  pause;
+
+    pause.tv_sec = 0;
+    pause.tv_nsec = 1000000;
+
+    for (ms = 0; !sluice_file_lock(&pool->file, SLUICE_LOCK_OWNER, true); ms++)
+    {
+        if (ms == SLUICE_POOL_WAIT) {
+            return false;
+        }
+
+        nanosleep(&pause, NULL);
+    }
+
+    sluice_fault("pool.naming");
+
+    return true;
+}
+
+
+static bool
+sluice_pool_find(sluice_pool_t *pool, uint64_t fingerprint, unsigned *line)
+{
+    unsigned  i;
+
+    for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
+        if (__atomic_load_n(&pool->members[i].fingerprint, __ATOMIC_ACQUIRE)
+            == fingerprint)
+        {
+            *line = i;
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+/* the line that was named the longest ago, of those that nobody names now */
+
+static bool
+sluice_pool_unused(sluice_pool_t *pool, unsigned *line)
+{
+    unsigned         i;
+    uint64_t         named, oldest;
+    sluice_member_t  *m;
+
+    oldest = UINT64_MAX;
+
+    for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
+        m = &pool->members[i];
+        named = __atomic_load_n(&m->named, __ATOMIC_RELAXED);
+
+        if (named < oldest && !sluice_pool_named(pool, i)) {
+            oldest = named;
+            *line = i;
+        }
+    }
+
+    return oldest != UINT64_MAX;
+}
+
+
+/*
+ * Makes a line the member's.  It is nobody's until its fingerprint is written,
+ * last: whoever finds one that was left half made does all of it again.  The
+ * columns are left alone: a dead owner's are zeroed by whoever reclaims his
+ * slot.
+ */
+
+static bool
+sluice_pool_assign(sluice_pool_t *pool, uint64_t fingerprint, const char *id,
+    unsigned *line)
+{
+    sluice_member_t  *m;
+
+    if (!sluice_pool_find(pool, 0, line) && !sluice_pool_unused(pool, line)) {
+        return false;
+    }
+
+    /* somebody may look at it meanwhile; then it is his for as long */
+
+    if (!sluice_file_lock(&pool->file, SLUICE_LOCK_LINE + (off_t) *line, true))
+    {
+        return false;
+    }
+
+    m = &pool->members[*line];
+
+    __atomic_store_n(&m->fingerprint, 0, __ATOMIC_RELEASE);
+
+    sluice_fault("pool.freed");
+
+    memset(m, 0, sizeof(sluice_member_t));
+
+    sluice_fault("pool.cleared");
+
+    snprintf(m->id, sizeof(m->id), "%s", id);
+    __atomic_store_n(&m->fingerprint, fingerprint, __ATOMIC_RELEASE);
+
+    sluice_fault("pool.claimed");
+
+    return true;
 }
 
 
 sluice_status_t
 sluice_pool_member(sluice_pool_t *pool, uint64_t fingerprint, const char *id,
-    unsigned *line, sluice_error_t *error)
+    uint64_t now, unsigned *line, sluice_error_t *error)
 {
-    unsigned               i;
-    uint64_t               seen;
-    sluice_pool_member_t  *m;
-
-    for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
-        m = &pool->members[i];
-        seen = 0;
-
-        /* lines are taken from the first on and never given back */
-
-        if (__atomic_compare_exchange_n(&m->fingerprint, &seen, fingerprint,
-                                        false, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_ACQUIRE))
-        {
-            sluice_fault("pool.claimed");
-            seen = fingerprint;
-        }
-
-        if (seen == fingerprint) {
-
-            /* again, if whoever took the line died before it wrote this */
-
-            snprintf(m->id, sizeof(m->id), "%s", id);
-            *line = i;
-
-            return SLUICE_OK;
-        }
+    if (!sluice_pool_begin(pool)) {
+        return sluice_error(error, SLUICE_BUSY, "another process has been "
+                            "naming members in \"%s\" for two seconds",
+                            pool->file.name);
     }
 
-    return sluice_error(error, SLUICE_FULL, "pool \"%s\" has had %u members "
-                        "since its file was made: stop nginx and remove "
-                        "\"%s\"", pool->file.header.name, SLUICE_POOL_MEMBERS,
-                        pool->file.name);
-}
+    if (!sluice_pool_find(pool, fingerprint, line)
+        && !sluice_pool_assign(pool, fingerprint, id, line))
+    {
+        sluice_file_unlock(&pool->file, SLUICE_LOCK_OWNER);
 
-
-uint64_t
-sluice_pool_recovery(const sluice_pool_t *pool, unsigned line, uint64_t now)
-{
-    uint64_t  state;
-
-    state = __atomic_load_n(&pool->members[line].state, __ATOMIC_ACQUIRE);
-
-    switch (sluice_member_state(state)) {
-
-    case SLUICE_MEMBER_HEALTHY:
-        return 0;
-
-    case SLUICE_MEMBER_COOLING:
-        return (sluice_member_until(state) > now) ? sluice_member_until(state)
-                                                  : 0;
-    default:
-        return UINT64_MAX;
+        return sluice_error(error, SLUICE_FULL, "pool \"%s\": %u members are "
+                            "in use in \"%s\": wait until the workers of the "
+                            "earlier configurations are gone",
+                            pool->file.header.name, SLUICE_POOL_MEMBERS,
+                            pool->file.name);
     }
+
+    /* an exclusive lock becomes a shared one */
+
+    if (!sluice_file_lock(&pool->file, SLUICE_LOCK_LINE + (off_t) *line,
+                          false))
+    {
+        sluice_file_unlock(&pool->file, SLUICE_LOCK_OWNER);
+
+        return sluice_error_errno(error, SLUICE_FAILED,
+                                  "locking a line of \"%s\" failed",
+                                  pool->file.name);
+    }
+
+    pool->held[*line / 64] |= 1ull << *line % 64;
+    __atomic_store_n(&pool->members[*line].named, now, __ATOMIC_RELAXED);
+
+    sluice_file_unlock(&pool->file, SLUICE_LOCK_OWNER);
+
+    return SLUICE_OK;
 }
 
 
 bool
-sluice_pool_well(const sluice_pool_t *pool, unsigned line, uint64_t now)
+sluice_pool_named(const sluice_pool_t *pool, unsigned line)
 {
-    return sluice_pool_recovery(pool, line, now) == 0;
+    return (pool->held[line / 64] >> line % 64 & 1) != 0
+           || sluice_file_locked(&pool->file, SLUICE_LOCK_LINE + (off_t) line);
+}
+
+
+/* before the first of a slot is raised: who adds up must not pass it over */
+
+static inline void
+sluice_pool_reach(sluice_pool_t *pool, unsigned slot)
+{
+    uint32_t  slots;
+
+    slots = __atomic_load_n(&pool->control->slots, __ATOMIC_RELAXED);
+
+    while (slots <= slot
+           && !__atomic_compare_exchange_n(&pool->control->slots, &slots,
+                                           slot + 1, false, __ATOMIC_SEQ_CST,
+                                           __ATOMIC_RELAXED))
+    {
+        /* void */
+    }
+}
+
+
+static inline unsigned
+sluice_pool_slots(const sluice_pool_t *pool)
+{
+    uint32_t  slots;
+
+    slots = __atomic_load_n(&pool->control->slots, __ATOMIC_SEQ_CST);
+
+    return (slots <= SLUICE_SLOTS) ? slots : SLUICE_SLOTS;
 }
 
 
 void
 sluice_pool_take(sluice_pool_t *pool, unsigned line, unsigned slot)
 {
-    uint16_t              *column, n;
-    sluice_pool_member_t  *m;
+    uint16_t  *column, n;
 
-    m = &pool->members[line];
-    column = &m->in_flight[slot];
+    sluice_pool_reach(pool, slot);
+
+    column = &pool->columns[slot][line];
     n = __atomic_load_n(column, __ATOMIC_RELAXED);
 
     if (n != UINT16_MAX) {
@@ -195,7 +363,7 @@ sluice_pool_take(sluice_pool_t *pool, unsigned line, unsigned slot)
 
     sluice_fault("pool.taken");
 
-    __atomic_fetch_add(&m->used, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&pool->members[line].used, 1, __ATOMIC_RELAXED);
 }
 
 
@@ -204,7 +372,7 @@ sluice_pool_give(sluice_pool_t *pool, unsigned line, unsigned slot)
 {
     uint16_t  *column, n;
 
-    column = &pool->members[line].in_flight[slot];
+    column = &pool->columns[slot][line];
     n = __atomic_load_n(column, __ATOMIC_RELAXED);
 
     if (n != 0) {
@@ -213,82 +381,82 @@ sluice_pool_give(sluice_pool_t *pool, unsigned line, unsigned slot)
 }
 
 
-uint32_t
-sluice_pool_in_flight(const sluice_pool_member_t *member)
+bool
+sluice_pool_take_max(sluice_pool_t *pool, unsigned line, unsigned slot,
+    uint32_t max)
 {
-    unsigned  i;
+    uint16_t  *column, n;
+
+    /* who is refused anyway writes nothing, and is in nobody's way */
+
+    if (sluice_pool_in_flight(pool, line) >= max) {
+        return false;
+    }
+
+    sluice_pool_reach(pool, slot);
+
+    column = &pool->columns[slot][line];
+    n = __atomic_load_n(column, __ATOMIC_RELAXED);
+
+    if (n == UINT16_MAX) {
+        return false;
+    }
+
+    __atomic_store_n(column, (uint16_t) (n + 1), __ATOMIC_SEQ_CST);
+
+    sluice_fault("pool.raised");
+
+    if (sluice_pool_in_flight(pool, line) > max) {
+        __atomic_store_n(column, n, __ATOMIC_RELEASE);
+        return false;
+    }
+
+    __atomic_fetch_add(&pool->members[line].used, 1, __ATOMIC_RELAXED);
+
+    return true;
+}
+
+
+uint32_t
+sluice_pool_in_flight(const sluice_pool_t *pool, unsigned line)
+{
     uint32_t  sum;
+    unsigned  i, slots;
 
-    sum = 0;
+    slots = sluice_pool_slots(pool);
 
-    for (i = 0; i < SLUICE_SLOTS; i++) {
-        sum += __atomic_load_n(&member->in_flight[i], __ATOMIC_ACQUIRE);
+    for (sum = 0, i = 0; i < slots; i++) {
+        sum += __atomic_load_n(&pool->columns[i][line], __ATOMIC_SEQ_CST);
     }
 
     return sum;
 }
 
 
-static void
-sluice_pool_set(sluice_pool_member_t *member, sluice_member_state_t state,
-    uint64_t until)
-{
-    __atomic_store_n(&member->state, (uint64_t) state << 56 | until,
-                     __ATOMIC_RELEASE);
-}
-
-
 void
-sluice_pool_cool(sluice_pool_t *pool, unsigned line, uint64_t until)
+sluice_pool_others(const sluice_pool_t *pool, unsigned slot,
+    const uint16_t *lines, unsigned n, uint32_t *in_flight)
 {
-    uint64_t               old, new;
-    sluice_pool_member_t  *m;
+    unsigned         i, k, slots;
+    const uint16_t  *column;
 
-    m = &pool->members[line];
-    new = (uint64_t) SLUICE_MEMBER_COOLING << 56
-          | (until & 0xffffffffffffffull);
-    old = __atomic_load_n(&m->state, __ATOMIC_ACQUIRE);
+    memset(in_flight, 0, n * sizeof(uint32_t));
 
-    /* ends: each turn that fails has met a state that is no lesser than ours */
+    slots = sluice_pool_slots(pool);
 
-    do {
-        if (sluice_member_state(old) == SLUICE_MEMBER_DISABLED
-            || (sluice_member_state(old) == SLUICE_MEMBER_COOLING
-                && sluice_member_until(old) >= sluice_member_until(new)))
-        {
-            return;
+    for (i = 0; i < slots; i++) {
+
+        if (i == slot) {
+            continue;
         }
 
-    } while (!__atomic_compare_exchange_n(&m->state, &old, new, false,
-                                          __ATOMIC_ACQ_REL,
-                                          __ATOMIC_ACQUIRE));
-}
+        column = pool->columns[i];
 
-
-void
-sluice_pool_disable(sluice_pool_t *pool, unsigned line)
-{
-    sluice_pool_set(&pool->members[line], SLUICE_MEMBER_DISABLED, 0);
-}
-
-
-void
-sluice_pool_enable(sluice_pool_t *pool, unsigned line)
-{
-    sluice_pool_set(&pool->members[line], SLUICE_MEMBER_HEALTHY, 0);
-}
-
-
-const char *
-sluice_member_state_name(unsigned state)
-{
-    static const char  *names[SLUICE_MEMBER_STATES] = {
-        [SLUICE_MEMBER_HEALTHY]  = "healthy",
-        [SLUICE_MEMBER_COOLING]  = "cooling",
-        [SLUICE_MEMBER_DISABLED] = "disabled"
-    };
-
-    return state < SLUICE_MEMBER_STATES ? names[state] : NULL;
+        for (k = 0; k < n; k++) {
+            in_flight[k] += __atomic_load_n(&column[lines[k]],
+                                            __ATOMIC_RELAXED);
+        }
+    }
 }
 
 
@@ -297,12 +465,12 @@ sluice_pool_forget_one(const char *name, void *data)
 {
     sluice_pool_forget_t  *forget = data;
 
-    unsigned               i, n;
-    char                   subject[SLUICE_NAME_MAX];
-    sluice_pool_t          pool;
-    sluice_error_t         error;
-    sluice_status_t        status;
-    sluice_file_spec_t     spec;
+    unsigned             i, n;
+    char                 subject[SLUICE_NAME_MAX];
+    uint16_t            *column;
+    sluice_pool_t        pool;
+    sluice_error_t       error;
+    sluice_status_t      status;
 
     if (!sluice_name_parse(name, SLUICE_POOL_PREFIX, subject, sizeof(subject),
                            &n))
@@ -326,14 +494,18 @@ sluice_pool_forget_one(const char *name, void *data)
         return 0;
     }
 
-    sluice_pool_spec(subject, &spec);
+    if (status == SLUICE_OK && sluice_pool_possible(&pool.file.header)) {
+        sluice_pool_attach(&pool);
 
-    if (status == SLUICE_OK && sluice_file_fits(&pool.file, &spec)) {
-        pool.members = sluice_file_section(&pool.file, 0);
+        column = pool.columns[forget->slot];
 
         for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
-            __atomic_store_n(&pool.members[i].in_flight[forget->slot], 0,
-                             __ATOMIC_SEQ_CST);
+
+            /* lines that it has not had stay clean */
+
+            if (__atomic_load_n(&column[i], __ATOMIC_RELAXED) != 0) {
+                __atomic_store_n(&column[i], 0, __ATOMIC_SEQ_CST);
+            }
         }
     }
 

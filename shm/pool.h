@@ -32,7 +32,6 @@
 
 #define SLUICE_POOL_PREFIX    "pool."
 #define SLUICE_POOL_MEMBERS   1024     /* lines, former members' included   */
-#define SLUICE_LOCK_LINE      2048     /* + line: shared, who names it       */
 
 
 typedef struct {
@@ -48,6 +47,7 @@ typedef struct {
     sluice_pool_control_t  *control;
     sluice_member_t        *members;    /* SLUICE_POOL_MEMBERS of them       */
     uint16_t              (*columns)[SLUICE_POOL_MEMBERS];      /* of a slot */
+    uint64_t                held[SLUICE_POOL_MEMBERS / 64];     /* lines     */
 } sluice_pool_t;
 
 
@@ -63,7 +63,8 @@ bool sluice_pool_possible(const sluice_file_header_t *header);
 /*
  * Finds the member's line or takes one, and holds it until the pool is closed.
  * fingerprint is not 0; now in wall clock seconds.  SLUICE_FULL: somebody
- * names every line.
+ * names every line.  SLUICE_BUSY: others have been at it for two seconds.  May
+ * wait that long: not for the request path, nor after a fork().
  */
 sluice_status_t sluice_pool_member(sluice_pool_t *pool, uint64_t fingerprint,
     const char *id, uint64_t now, unsigned *line, sluice_error_t *error);

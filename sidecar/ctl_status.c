@@ -31,7 +31,7 @@ static void sluice_ctl_lane(sluice_ctl_t *ctl, const char *name);
 static void sluice_ctl_pools(sluice_ctl_t *ctl);
 static void sluice_ctl_pool(sluice_ctl_t *ctl, const char *name);
 static void sluice_ctl_member_row(sluice_ctl_t *ctl, const char *pool,
-    const sluice_pool_member_t *member, bool stale);
+    const sluice_member_t *member, uint32_t in_flight, bool stale);
 static void sluice_ctl_zones(sluice_ctl_t *ctl);
 static void sluice_ctl_zone(sluice_ctl_t *ctl, const char *name);
 static void sluice_ctl_zone_live(sluice_u128_t slot, void *data);
@@ -274,35 +274,46 @@ sluice_ctl_pools(sluice_ctl_t *ctl)
 static void
 sluice_ctl_pool(sluice_ctl_t *ctl, const char *name)
 {
-    bool                   stale;
-    size_t                 size;
-    unsigned               i;
-    sluice_file_t          file;
-    sluice_pool_member_t  *members;
+    bool              stale;
+    size_t            size, columns;
+    unsigned          i, slot;
+    uint16_t         *column;
+    uint32_t          in_flight;
+    sluice_file_t     file;
+    sluice_member_t  *members;
 
     if (!sluice_ctl_open(ctl, name, SLUICE_FILE_POOL, &file, &stale)) {
         return;
     }
 
-    size = SLUICE_POOL_MEMBERS * sizeof(sluice_pool_member_t);
-    members = malloc(size);
+    size = SLUICE_POOL_MEMBERS * sizeof(sluice_member_t);
+    columns = SLUICE_SLOTS * SLUICE_POOL_MEMBERS * sizeof(uint16_t);
 
-    if (file.header.geometry[0] != SLUICE_POOL_MEMBERS
-        || file.header.geometry[1] != SLUICE_SLOTS
-        || file.header.geometry[2] != sizeof(sluice_pool_member_t))
-    {
+    members = aligned_alloc(_Alignof(sluice_member_t), size);
+    column = malloc(columns);
+
+    if (!sluice_pool_possible(&file.header)) {
         sluice_ctl_skip(ctl, name, "it has another geometry");
 
-    } else if (members != NULL
-               && sluice_ctl_read(ctl, &file, 0, 0, members, size))
+    } else if (members != NULL && column != NULL
+               && sluice_ctl_read(ctl, &file, 1, 0, members, size)
+               && sluice_ctl_read(ctl, &file, 2, 0, column, columns))
     {
         for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
-            if (members[i].fingerprint != 0) {
-                sluice_ctl_member_row(ctl, name, &members[i], stale);
+
+            if (members[i].fingerprint == 0) {
+                continue;
             }
+
+            for (in_flight = 0, slot = 0; slot < SLUICE_SLOTS; slot++) {
+                in_flight += column[slot * SLUICE_POOL_MEMBERS + i];
+            }
+
+            sluice_ctl_member_row(ctl, name, &members[i], in_flight, stale);
         }
     }
 
+    free(column);
     free(members);
     sluice_file_close(&ctl->dir, &file);
 }
@@ -310,13 +321,13 @@ sluice_ctl_pool(sluice_ctl_t *ctl, const char *name)
 
 static void
 sluice_ctl_member_row(sluice_ctl_t *ctl, const char *pool,
-    const sluice_pool_member_t *member, bool stale)
+    const sluice_member_t *member, uint32_t in_flight, bool stale)
 {
-    char         text[32];
-    bson_t       row;
-    unsigned     state;
-    uint64_t     now, until;
-    const char  *name;
+    char                     text[32];
+    bson_t                   row;
+    uint64_t                 now;
+    const char              *name;
+    sluice_member_status_t   status;
 
     bson_init(&row);
 
@@ -324,25 +335,20 @@ sluice_ctl_member_row(sluice_ctl_t *ctl, const char *pool,
 
     sluice_ctl_text(&row, "member", member->id, SLUICE_NAME_MAX);
 
-    state = sluice_member_state(member->state);
-    name = sluice_member_state_name(state);
-    until = sluice_member_until(member->state);
-    now = sluice_clock_ms();
+    sluice_member_status(member->state, &status);
+    now = stale ? SLUICE_NEVER : sluice_clock_ms();
 
-    /* a cooldown that is over is one nobody has looked at since */
+    name = sluice_member_state_name(sluice_member_state(&status, now));
 
-    if (state == SLUICE_MEMBER_COOLING && (stale || until <= now)) {
-        name = sluice_member_state_name(SLUICE_MEMBER_HEALTHY);
-    }
-
-    snprintf(text, sizeof(text), "state %u", state);
+    snprintf(text, sizeof(text), "state %u", (unsigned) status.state);
     BSON_APPEND_UTF8(&row, "state", name != NULL ? name : text);
 
-    if (state == SLUICE_MEMBER_COOLING && !stale && until > now) {
-        BSON_APPEND_DOUBLE(&row, "until_s", (double) (until - now) / 1e3);
+    if (status.until > now && status.until != SLUICE_NEVER) {
+        BSON_APPEND_DOUBLE(&row, "until_s",
+                           (double) (status.until - now) / 1e3);
     }
 
-    sluice_ctl_number(&row, "in_flight", sluice_pool_in_flight(member));
+    sluice_ctl_number(&row, "in_flight", in_flight);
     sluice_ctl_number(&row, "used", member->used);
 
     sluice_ctl_row(ctl, &row);

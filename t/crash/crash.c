@@ -328,7 +328,7 @@ crash_slot_prepare(crash_t *c)
     expect(sluice_workers_open(&c->d.dir, &workers, &crash_error)
            == SLUICE_OK);
     expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
-    expect(sluice_pool_member(&pool, 1, "a", &line, &crash_error)
+    expect(sluice_pool_member(&pool, 1, "a", 1, &line, &crash_error)
            == SLUICE_OK);
     expect(crash_conn_open(&c->d.dir, &conn));
 
@@ -418,11 +418,11 @@ crash_slot_free(crash_t *c, unsigned taken, unsigned in_pools,
     }
 
     expect(n == taken);
-    expect(sluice_pool_in_flight(&pool.members[0]) == in_pools);
+    expect(sluice_pool_in_flight(&pool, 0) == in_pools);
     expect(crash_conn_count(&conn, &n) == in_conns);
 
     expect(sluice_slot_reclaim(&c->d.dir, &workers, SLUICE_SLOTS) == taken);
-    expect(sluice_pool_in_flight(&pool.members[0]) == 0);
+    expect(sluice_pool_in_flight(&pool, 0) == 0);
     expect(crash_conn_count(&conn, &n) == 0);
 
     for (i = 0; i < SLUICE_SLOTS; i++) {
@@ -1081,7 +1081,8 @@ crash_member_work(sluice_dir_t *dir, crash_truth_t *truth)
 
     for (i = 0; i < 8; i++) {
         snprintf(id, sizeof(id), "member%u", i);
-        util_check(sluice_pool_member(&pool, 100 + i, id, &line, &crash_error)
+        util_check(sluice_pool_member(&pool, 100 + i, id, 1, &line,
+                                      &crash_error)
                    == SLUICE_OK);
         util_check(line == i);
     }
@@ -1105,11 +1106,12 @@ crash_member_check(crash_t *c)
 
     for (i = 0; i < 8; i++) {
         snprintf(id, sizeof(id), "member%u", i);
-        expect(sluice_pool_member(&pool, 100 + i, id, &line, &crash_error)
+        expect(sluice_pool_member(&pool, 100 + i, id, 1, &line,
+                                      &crash_error)
                == SLUICE_OK);
         expect(line == i);
         expect(strcmp(pool.members[i].id, id) == 0);
-        expect(sluice_pool_well(&pool, i, 0));
+        expect(sluice_member_healthy(&pool.members[i]));
     }
 
     sluice_pool_close(&c->d.dir, &pool);

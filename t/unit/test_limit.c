@@ -96,7 +96,7 @@ test_slots(const sluice_limit_t *limit, uint64_t key, sluice_u128_t **at)
 
     for (b = 0; b < 2; b++) {
         for (i = 0; i < SLUICE_LIMIT_BUCKET; i++) {
-            if (sluice_slot_fp(place.bucket[b]->slot[i])
+            if (sluice_slot_tag(place.bucket[b]->slot[i])
                 == place.fingerprint)
             {
                 n++;

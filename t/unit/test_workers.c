@@ -63,7 +63,8 @@ test_worker(void *data)
     util_check(sluice_slot_claim(&w->d->dir, &workers, &slot, &error)
                == SLUICE_OK);
     util_check(sluice_pool_open(&w->d->dir, "p", &pool, &error) == SLUICE_OK);
-    util_check(sluice_pool_member(&pool, 1, "a", &line, &error) == SLUICE_OK);
+    util_check(sluice_pool_member(&pool, 1, "a", 1, &line, &error)
+               == SLUICE_OK);
 
     sluice_pool_take(&pool, line, slot);
     sluice_pool_take(&pool, line, slot);
@@ -149,7 +150,7 @@ test_death(void **state)
 
     test_start(d, &w);
     assert_int_equal(w.slot, 0);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 2);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 2);
     assert_int_equal(sluice_slot_reclaim(&d->dir, &workers, SLUICE_SLOTS), 0);
 
     /* stopped is not dead */
@@ -157,12 +158,12 @@ test_death(void **state)
     kill(w.pid, SIGSTOP);
     usleep(20000);
     assert_int_equal(sluice_slot_reclaim(&d->dir, &workers, SLUICE_SLOTS), 0);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 2);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 2);
 
     test_kill(&w);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 2);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 2);
     assert_int_equal(sluice_slot_reclaim(&d->dir, &workers, SLUICE_SLOTS), 1);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 0);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 0);
     assert_int_equal(workers.slots[0].state, SLUICE_SLOT_FREE);
     assert_int_equal(workers.slots[0].stat[SLUICE_STAT_ADMITTED], 2);
     assert_int_equal(sluice_slot_reclaim(&d->dir, &workers, SLUICE_SLOTS), 0);
@@ -171,9 +172,9 @@ test_death(void **state)
 
     test_start(d, &w);
     test_kill(&w);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 2);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 2);
     assert_int_equal(test_claim(d, &workers), 0);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 0);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 0);
 
     sluice_pool_close(&d->dir, &pool);
     sluice_workers_close(&d->dir, &workers);
@@ -197,13 +198,13 @@ test_release_holds(void **state)
                      SLUICE_OK);
     slot = test_claim(d, &workers);
     assert_int_equal(slot, 1);
-    assert_int_equal(sluice_pool_member(&pool, 1, "a", &line, &test_error),
+    assert_int_equal(sluice_pool_member(&pool, 1, "a", 1, &line, &test_error),
                      SLUICE_OK);
     sluice_pool_take(&pool, line, slot);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[line]), 3);
+    assert_int_equal(sluice_pool_in_flight(&pool, line), 3);
 
     sluice_slot_release(&d->dir, &workers, slot);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[line]), 2);
+    assert_int_equal(sluice_pool_in_flight(&pool, line), 2);
 
     test_kill(&w);
     sluice_pool_close(&d->dir, &pool);
@@ -301,9 +302,9 @@ test_no_descriptors(void **state)
     }
 
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 2);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 2);
     assert_int_equal(sluice_slot_reclaim(&d->dir, &other, SLUICE_SLOTS), 1);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 0);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 0);
 
     sluice_pool_close(&d->dir, &pool);
     sluice_workers_close(&d->dir, &other);

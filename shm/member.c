@@ -1,0 +1,1152 @@
+
+/*
+ * What an answer makes of a member: the state machine of member.h, and its
+ * windows.
+ */
+
+#include "member.h"
+#include "fault.h"
+
+
+/*
+ * The word, all zero for HEALTHY:
+ *
+ *   upper   until:44  status:10  level:5  reason:3  probe:1  quota:1
+ *   lower   since:44  serial:16  state:4
+ *
+ * An `until` of all ones is SLUICE_NEVER.  A PROBING word has the reason and
+ * the level of what the member was before, and `quota` if that was EXHAUSTED;
+ * its `since` and serial are the probe's number.  The serial is the member's
+ * own count of probes, so two of them look alike only if 65536 are sent in
+ * one millisecond.
+ */
+#define SLUICE_WORD_TIME        ((1ull << 44) - 1)
+#define SLUICE_WORD_LEVEL       31u
+#define SLUICE_WORD_STATUS      1023u
+#define SLUICE_WORD_SERIAL      0xffffu
+
+#define SLUICE_ROW_TIME         ((1ull << 48) - 1)
+
+/* a window's tag, of 48 bits: a mark, counts:2, seconds:22, log2(scale):5 */
+#define SLUICE_TAG_MARK         (1ull << 40)
+#define SLUICE_TAG_COUNTS       27
+#define SLUICE_TAG_SECONDS      5
+
+#define SLUICE_MEMBER_TRIES     64              /* turns of a window's loops */
+#define SLUICE_MEMBER_AGAIN     1000            /* ms, when no word is free  */
+
+
+typedef struct {
+    sluice_member_status_t  s;
+    bool                    quota;
+    unsigned                serial;
+} sluice_member_word_t;
+
+
+static uint64_t
+sluice_member_time(uint64_t ms)
+{
+    return (ms < SLUICE_WORD_TIME) ? ms : SLUICE_WORD_TIME;
+}
+
+
+/* now + ms, at least a millisecond, and never SLUICE_NEVER unless asked for */
+
+static uint64_t
+sluice_member_after(uint64_t now, uint64_t ms)
+{
+    if (ms == SLUICE_NEVER) {
+        return SLUICE_NEVER;
+    }
+
+    ms = (ms != 0) ? ms : 1;
+
+    return (now < SLUICE_WORD_TIME - 1 && ms < SLUICE_WORD_TIME - 1 - now)
+           ? now + ms : SLUICE_WORD_TIME - 1;
+}
+
+
+static sluice_u128_t
+sluice_member_pack(const sluice_member_word_t *w)
+{
+    uint64_t  upper, lower, until;
+
+    if (w->s.state == SLUICE_MEMBER_HEALTHY) {
+        return 0;
+    }
+
+    until = sluice_member_time(w->s.until);
+
+    upper = until << 20 | (uint64_t) (w->s.status & SLUICE_WORD_STATUS) << 10
+            | w->s.level << 5 | (unsigned) w->s.reason << 2
+            | (unsigned) w->s.probe << 1 | (unsigned) w->quota;
+    lower = sluice_member_time(w->s.since) << 20
+            | (w->serial & SLUICE_WORD_SERIAL) << 4 | (unsigned) w->s.state;
+
+    return (sluice_u128_t) upper << 64 | lower;
+}
+
+
+static void
+sluice_member_unpack(sluice_u128_t word, sluice_member_word_t *w)
+{
+    uint64_t  upper, lower;
+
+    upper = (uint64_t) (word >> 64);
+    lower = (uint64_t) word;
+
+    w->s.state = (sluice_member_state_t) (lower & 15);
+    w->s.reason = (sluice_member_reason_t) (upper >> 2 & 7);
+    w->s.status = (unsigned) (upper >> 10) & SLUICE_WORD_STATUS;
+    w->s.level = (unsigned) (upper >> 5) & SLUICE_WORD_LEVEL;
+    w->s.since = lower >> 20;
+    w->s.until = upper >> 20;
+    w->s.probe = (upper >> 1 & 1) != 0;
+
+    if (w->s.until == SLUICE_WORD_TIME) {
+        w->s.until = SLUICE_NEVER;
+    }
+
+    w->quota = (upper & 1) != 0;
+    w->serial = (unsigned) (lower >> 4) & SLUICE_WORD_SERIAL;
+}
+
+
+void
+sluice_member_status(sluice_u128_t word, sluice_member_status_t *status)
+{
+    sluice_member_word_t  w;
+
+    sluice_member_unpack(word, &w);
+    *status = w.s;
+}
+
+
+/* the number of the probe that a PROBING word is of */
+
+static uint64_t
+sluice_member_number(const sluice_member_word_t *w)
+{
+    return w->s.since << 16 | w->serial;
+}
+
+
+/* whether it may be taken, by a probe at least */
+
+static bool
+sluice_member_over(const sluice_member_status_t *status, uint64_t now)
+{
+    switch (status->state) {
+
+    case SLUICE_MEMBER_HEALTHY:
+        return true;
+
+    case SLUICE_MEMBER_COOLING:
+    case SLUICE_MEMBER_PROBING:
+    case SLUICE_MEMBER_EXHAUSTED:
+        return status->until <= now;
+
+    default:
+        return false;
+    }
+}
+
+
+static bool
+sluice_member_half(const sluice_member_status_t *status, uint64_t now)
+{
+    return sluice_member_over(status, now)
+           && (status->probe || status->state == SLUICE_MEMBER_PROBING);
+}
+
+
+uint64_t
+sluice_member_recovery(sluice_member_t *member, uint64_t now, bool *half)
+{
+    sluice_member_word_t  w;
+
+    sluice_member_unpack(sluice_load16(&member->state), &w);
+
+    *half = sluice_member_half(&w.s, now);
+
+    if (sluice_member_over(&w.s, now)) {
+        return 0;
+    }
+
+    switch (w.s.state) {
+
+    case SLUICE_MEMBER_COOLING:
+    case SLUICE_MEMBER_PROBING:
+    case SLUICE_MEMBER_EXHAUSTED:
+        return w.s.until;
+
+    default:
+        return SLUICE_NEVER;
+    }
+}
+
+
+uint64_t
+sluice_member_probe(sluice_member_t *member, uint64_t now, uint64_t timeout)
+{
+    sluice_u128_t         old;
+    sluice_member_word_t  w;
+
+    old = sluice_load16(&member->state);
+    sluice_member_unpack(old, &w);
+
+    if (!sluice_member_half(&w.s, now)) {
+        return 0;
+    }
+
+    if (w.s.state != SLUICE_MEMBER_PROBING) {
+        w.quota = (w.s.state == SLUICE_MEMBER_EXHAUSTED);
+    }
+
+    w.s.state = SLUICE_MEMBER_PROBING;
+    w.s.since = sluice_member_time(now);
+    w.s.until = sluice_member_after(now, timeout);
+    w.serial = (unsigned) __atomic_add_fetch(&member->probes, 1,
+                                             __ATOMIC_RELAXED)
+               & SLUICE_WORD_SERIAL;
+
+    /* 0 is no number; only at a time that is no time could it be one */
+
+    if (sluice_member_number(&w) == 0
+        || !sluice_cas16(&member->state, &old, sluice_member_pack(&w)))
+    {
+        return 0;
+    }
+
+    sluice_fault("member.probing");
+
+    return sluice_member_number(&w);
+}
+
+
+static bool
+sluice_member_own(const sluice_member_word_t *w,
+    const sluice_member_try_t *try)
+{
+    return try->probe != 0 && w->s.state == SLUICE_MEMBER_PROBING
+           && sluice_member_number(w) == try->probe;
+}
+
+
+/* as before the probe, its time over: as of when the probe began */
+
+static void
+sluice_member_return(sluice_member_word_t *w)
+{
+    w->s.state = w->quota ? SLUICE_MEMBER_EXHAUSTED : SLUICE_MEMBER_COOLING;
+    w->s.until = w->s.since;
+    w->s.probe = true;
+    w->quota = false;
+}
+
+
+static void
+sluice_member_give_back(sluice_member_t *member,
+    const sluice_member_try_t *try)
+{
+    sluice_u128_t         old;
+    sluice_member_word_t  w;
+
+    if (try->probe == 0) {
+        return;
+    }
+
+    old = sluice_load16(&member->state);
+
+    do {
+        sluice_member_unpack(old, &w);
+
+        if (!sluice_member_own(&w, try)) {
+            return;
+        }
+
+        sluice_member_return(&w);
+
+    } while (!sluice_cas16(&member->state, &old, sluice_member_pack(&w)));
+}
+
+
+/*
+ * How often the same has happened: once more if this try began when the last
+ * time was over, or was the one that looked whether it still is so.
+ */
+
+static unsigned
+sluice_member_level(const sluice_member_word_t *w,
+    const sluice_member_try_t *try, bool breaker, uint64_t now)
+{
+    bool  same, again;
+
+    same = breaker ? w->s.reason == SLUICE_REASON_ERRORS
+                   : w->s.reason != SLUICE_REASON_ERRORS
+                     && w->s.reason != SLUICE_REASON_OPERATOR;
+
+    if (!same || w->quota || w->s.state == SLUICE_MEMBER_HEALTHY
+        || w->s.state == SLUICE_MEMBER_EXHAUSTED)
+    {
+        return 0;
+    }
+
+    again = (w->s.state == SLUICE_MEMBER_PROBING)
+            ? sluice_member_own(w, try)
+            : w->s.until <= now && try->began >= w->s.since;
+
+    return (again && w->s.level < SLUICE_WORD_LEVEL) ? w->s.level + 1
+                                                     : w->s.level;
+}
+
+
+/* twice as long for each level, and no longer than that */
+
+static uint64_t
+sluice_member_grown(uint64_t ms, unsigned level, uint64_t max)
+{
+    return (ms <= max >> level) ? ms << level : max;
+}
+
+
+/* what the upstream asks for, within reason */
+
+static uint64_t
+sluice_member_hinted(uint64_t hint, uint64_t max)
+{
+    hint = (hint > SLUICE_MEMBER_REST_MIN) ? hint : SLUICE_MEMBER_REST_MIN;
+
+    return (hint < max) ? hint : max;
+}
+
+
+/* the word that a failure wants; false: what is there stays */
+
+static bool
+sluice_member_worse(sluice_member_word_t *w,
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    sluice_member_state_t state, sluice_member_reason_t reason,
+    unsigned status, uint64_t hint, uint64_t now)
+{
+    bool      breaker, rests;
+    uint64_t  ms;
+
+    if (w->s.state == SLUICE_MEMBER_DISABLED) {
+        return false;
+    }
+
+    rests = (w->s.state == SLUICE_MEMBER_COOLING
+             || w->s.state == SLUICE_MEMBER_EXHAUSTED)
+            && w->s.until > now;
+
+    breaker = (reason == SLUICE_REASON_ERRORS);
+    w->s.level = sluice_member_level(w, try, breaker, now);
+
+    if (state == SLUICE_MEMBER_DISABLED) {
+        w->s.level = 0;
+        ms = SLUICE_NEVER;
+
+    } else if (breaker) {
+        ms = sluice_member_grown(policy->open, w->s.level, policy->open_max);
+
+    } else if (state == SLUICE_MEMBER_EXHAUSTED) {
+        w->s.level = 0;
+        ms = (hint != SLUICE_NEVER)
+             ? sluice_member_hinted(hint, policy->exhausted)
+             : policy->exhausted;
+
+    } else {
+        ms = (hint != SLUICE_NEVER)
+             ? sluice_member_hinted(hint, policy->cool_max)
+             : sluice_member_grown(policy->cool, w->s.level,
+                                   policy->cool_max);
+    }
+
+    if (rests && sluice_member_after(now, ms) <= w->s.until) {
+        return false;
+    }
+
+    /* who was to be probed is so still: nobody has seen that it works */
+
+    w->s.probe = state == SLUICE_MEMBER_EXHAUSTED
+                 || (state == SLUICE_MEMBER_COOLING
+                     && (w->s.probe || breaker));
+
+    w->s.state = state;
+    w->s.reason = reason;
+    w->s.status = status;
+    w->s.since = now;
+    w->s.until = sluice_member_after(now, ms);
+    w->quota = false;
+
+    return true;
+}
+
+
+static int
+sluice_member_fail(sluice_member_t *member,
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    sluice_member_state_t state, sluice_member_reason_t reason,
+    unsigned status, uint64_t hint, uint64_t now)
+{
+    sluice_u128_t         old;
+    sluice_member_word_t  w;
+
+    old = sluice_load16(&member->state);
+
+    do {
+        sluice_member_unpack(old, &w);
+
+        if (!sluice_member_worse(&w, policy, try, state, reason, status, hint,
+                                 now))
+        {
+            return -1;
+        }
+
+    } while (!sluice_cas16(&member->state, &old, sluice_member_pack(&w)));
+
+    return state;
+}
+
+
+static sluice_u128_t
+sluice_row_pack(uint32_t count, uint64_t first, uint64_t last)
+{
+    return (sluice_u128_t) count << 96 | (sluice_u128_t) first << 48 | last;
+}
+
+
+static uint32_t
+sluice_row_count(sluice_u128_t row)
+{
+    return (uint32_t) (row >> 96);
+}
+
+
+static uint64_t
+sluice_row_first(sluice_u128_t row)
+{
+    return (uint64_t) (row >> 48) & SLUICE_ROW_TIME;
+}
+
+
+static uint64_t
+sluice_row_last(sluice_u128_t row)
+{
+    return (uint64_t) row & SLUICE_ROW_TIME;
+}
+
+
+/* a load of 16 bytes may be a compare-and-swap: looking must not write */
+
+static bool
+sluice_row_empty(const sluice_u128_t *row)
+{
+    const uint32_t  *quarter = (const uint32_t *) row;
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    quarter += 3;
+#endif
+
+    /* the count, which is 0 only in a row that is */
+
+    return __atomic_load_n(quarter, __ATOMIC_ACQUIRE) == 0;
+}
+
+
+/*
+ * One more in a row: how many it are then, and in *row what stands there.  A
+ * try that began before the last strike was counted is no other one; errors
+ * longer ago than the window do not count any more.
+ */
+
+static uint32_t
+sluice_member_count(sluice_member_t *member, sluice_member_row_t kind,
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    uint64_t now, sluice_u128_t *row)
+{
+    uint32_t       count;
+    uint64_t       first, last;
+    sluice_u128_t  old;
+
+    now = sluice_member_time(now);
+    old = sluice_load16(&member->row[kind]);
+
+    do {
+        count = sluice_row_count(old);
+        first = sluice_row_first(old);
+        last = sluice_row_last(old);
+
+        if (kind == SLUICE_ROW_DENIED) {
+
+            if (count != 0 && try->began < last) {
+                return 0;
+            }
+
+        } else if (now > first && now - first > policy->window) {
+            count = 0;
+        }
+
+        if (count == 0) {
+            first = now;
+            last = now;
+        }
+
+        last = (now > last) ? now : last;
+        count += (count != UINT32_MAX);
+
+        *row = sluice_row_pack(count, first, last);
+
+    } while (!sluice_cas16(&member->row[kind], &old, *row));
+
+    return count;
+}
+
+
+/* nothing is left of what was counted before the try began */
+
+static void
+sluice_member_clear(sluice_member_t *member, sluice_member_row_t kind,
+    uint64_t began)
+{
+    sluice_u128_t  old;
+
+    if (sluice_row_empty(&member->row[kind])) {
+        return;
+    }
+
+    old = sluice_load16(&member->row[kind]);
+
+    while (began >= sluice_row_last(old)
+           && !sluice_cas16(&member->row[kind], &old, 0))
+    {
+        /* void */
+    }
+}
+
+
+static int
+sluice_member_well(sluice_member_t *member, const sluice_member_try_t *try,
+    uint64_t now)
+{
+    int                   brought;
+    sluice_u128_t         old;
+    sluice_member_word_t  w;
+
+    brought = -1;
+
+    if (!sluice_member_healthy(member)) {
+        old = sluice_load16(&member->state);
+
+        do {
+            sluice_member_unpack(old, &w);
+
+            if (!sluice_member_own(&w, try)
+                && !(w.s.state == SLUICE_MEMBER_COOLING && !w.s.probe
+                     && w.s.until <= now && w.s.since < try->began))
+            {
+                break;
+            }
+
+            if (sluice_cas16(&member->state, &old, 0)) {
+                brought = SLUICE_MEMBER_HEALTHY;
+                break;
+            }
+
+        } while (true);
+    }
+
+    sluice_member_clear(member, SLUICE_ROW_ERRORS, try->began);
+    sluice_member_clear(member, SLUICE_ROW_DENIED, try->began);
+
+    return brought;
+}
+
+
+static int
+sluice_member_denied(sluice_member_t *member,
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    unsigned status, uint64_t now)
+{
+    uint32_t       count;
+    sluice_u128_t  row;
+
+    if (policy->denied == 0) {
+        sluice_member_give_back(member, try);
+        return -1;
+    }
+
+    count = sluice_member_count(member, SLUICE_ROW_DENIED, policy, try, now,
+                                &row);
+
+    sluice_fault("member.denied");
+
+    if (count < policy->denied) {
+        sluice_member_give_back(member, try);
+        return -1;
+    }
+
+    return sluice_member_fail(member, policy, try, SLUICE_MEMBER_DISABLED,
+                              SLUICE_REASON_STATUS, status, SLUICE_NEVER, now);
+}
+
+
+/*
+ * The row is given up only when the state stands: of who is killed in between
+ * the next error finds it full.
+ */
+
+static int
+sluice_member_error(sluice_member_t *member,
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    unsigned status, uint64_t now)
+{
+    int                   brought;
+    uint32_t              count;
+    sluice_u128_t         row;
+    sluice_member_word_t  w;
+
+    if (policy->errors == 0) {
+        sluice_member_give_back(member, try);
+        return -1;
+    }
+
+    count = sluice_member_count(member, SLUICE_ROW_ERRORS, policy, try, now,
+                                &row);
+
+    sluice_fault("member.counted");
+
+    sluice_member_unpack(sluice_load16(&member->state), &w);
+
+    if (count < policy->errors && !sluice_member_own(&w, try)) {
+        return -1;
+    }
+
+    brought = sluice_member_fail(member, policy, try, SLUICE_MEMBER_COOLING,
+                                 SLUICE_REASON_ERRORS, status, SLUICE_NEVER,
+                                 now);
+
+    (void) sluice_cas16(&member->row[SLUICE_ROW_ERRORS], &row, 0);
+
+    return brought;
+}
+
+
+int
+sluice_member_answer(sluice_member_t *member,
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    sluice_answer_t answer, sluice_member_reason_t reason, unsigned status,
+    uint64_t hint, uint64_t now)
+{
+    if (answer == SLUICE_ANSWER_WELL) {
+        return sluice_member_well(member, try, now);
+    }
+
+    __atomic_fetch_add(&member->answers[answer], 1, __ATOMIC_RELAXED);
+
+    switch (answer) {
+
+    case SLUICE_ANSWER_COOL:
+        return sluice_member_fail(member, policy, try, SLUICE_MEMBER_COOLING,
+                                  reason, status, hint, now);
+
+    case SLUICE_ANSWER_EXHAUSTED:
+        return sluice_member_fail(member, policy, try,
+                                  SLUICE_MEMBER_EXHAUSTED, reason, status,
+                                  hint, now);
+
+    case SLUICE_ANSWER_DENIED:
+        return sluice_member_denied(member, policy, try, status, now);
+
+    case SLUICE_ANSWER_ERROR:
+    case SLUICE_ANSWER_TIMEOUT:
+    case SLUICE_ANSWER_CONNECT:
+        return sluice_member_error(member, policy, try, status, now);
+
+    default:
+        sluice_member_give_back(member, try);
+        return -1;
+    }
+}
+
+
+void
+sluice_member_cool(sluice_member_t *member, uint64_t now, uint64_t until)
+{
+    sluice_u128_t         old;
+    sluice_member_word_t  w;
+
+    old = sluice_load16(&member->state);
+
+    do {
+        sluice_member_unpack(old, &w);
+
+        if (w.s.state == SLUICE_MEMBER_DISABLED) {
+            return;
+        }
+
+        w.s.state = SLUICE_MEMBER_COOLING;
+        w.s.reason = SLUICE_REASON_OPERATOR;
+        w.s.status = 0;
+        w.s.level = 0;
+        w.s.since = now;
+        w.s.until = until;
+        w.quota = false;
+
+    } while (!sluice_cas16(&member->state, &old, sluice_member_pack(&w)));
+}
+
+
+void
+sluice_member_disable(sluice_member_t *member, uint64_t now)
+{
+    sluice_u128_t         old;
+    sluice_member_word_t  w = {
+        .s = {
+            .state = SLUICE_MEMBER_DISABLED,
+            .reason = SLUICE_REASON_OPERATOR,
+            .since = now,
+            .until = SLUICE_NEVER
+        }
+    };
+
+    old = sluice_load16(&member->state);
+
+    while (!sluice_cas16(&member->state, &old, sluice_member_pack(&w))) {
+        /* void */
+    }
+}
+
+
+void
+sluice_member_enable(sluice_member_t *member)
+{
+    unsigned       i;
+    sluice_u128_t  old;
+
+    /* the rows first: a strike in them would disable it again */
+
+    for (i = 0; i < SLUICE_ROWS; i++) {
+        sluice_member_clear(member, (sluice_member_row_t) i, UINT64_MAX);
+    }
+
+    old = sluice_load16(&member->state);
+
+    while (!sluice_cas16(&member->state, &old, 0)) {
+        /* void */
+    }
+}
+
+
+sluice_member_state_t
+sluice_member_state(const sluice_member_status_t *status, uint64_t now)
+{
+    if (!sluice_member_over(status, now)) {
+        return status->state;
+    }
+
+    return sluice_member_half(status, now) ? SLUICE_MEMBER_PROBING
+                                           : SLUICE_MEMBER_HEALTHY;
+}
+
+
+const char *
+sluice_member_state_name(unsigned state)
+{
+    static const char  *names[SLUICE_MEMBER_STATES] = {
+        [SLUICE_MEMBER_HEALTHY]   = "healthy",
+        [SLUICE_MEMBER_COOLING]   = "cooling",
+        [SLUICE_MEMBER_PROBING]   = "probing",
+        [SLUICE_MEMBER_EXHAUSTED] = "exhausted",
+        [SLUICE_MEMBER_DISABLED]  = "disabled"
+    };
+
+    return state < SLUICE_MEMBER_STATES ? names[state] : NULL;
+}
+
+
+const char *
+sluice_member_reason_name(unsigned reason)
+{
+    static const char  *names[SLUICE_REASONS] = {
+        [SLUICE_REASON_NONE]     = "none",
+        [SLUICE_REASON_STATUS]   = "status",
+        [SLUICE_REASON_BODY]     = "body",
+        [SLUICE_REASON_ERRORS]   = "errors",
+        [SLUICE_REASON_OPERATOR] = "operator"
+    };
+
+    return reason < SLUICE_REASONS ? names[reason] : NULL;
+}
+
+
+const char *
+sluice_answer_name(unsigned answer)
+{
+    static const char  *names[SLUICE_ANSWERS] = {
+        [SLUICE_ANSWER_WELL]      = "well",
+        [SLUICE_ANSWER_CLIENT]    = "client",
+        [SLUICE_ANSWER_NONE]      = "none",
+        [SLUICE_ANSWER_COOL]      = "rate_limited",
+        [SLUICE_ANSWER_DENIED]    = "denied",
+        [SLUICE_ANSWER_EXHAUSTED] = "exhausted",
+        [SLUICE_ANSWER_ERROR]     = "error",
+        [SLUICE_ANSWER_TIMEOUT]   = "timeout",
+        [SLUICE_ANSWER_CONNECT]   = "connect"
+    };
+
+    return answer < SLUICE_ANSWERS ? names[answer] : NULL;
+}
+
+
+/* windows */
+
+bool
+sluice_member_limit_init(sluice_member_limit_t *limit)
+{
+    limit->scale = 1;
+
+    while (limit->max / limit->scale > SLUICE_WINDOW_UNITS_MAX) {
+
+        if (limit->scale == 1u << 31) {
+            return false;
+        }
+
+        limit->scale <<= 1;
+    }
+
+    return (unsigned) limit->counts < SLUICE_COUNTS
+           && limit->window >= SLUICE_WINDOW_MIN
+           && limit->window <= SLUICE_WINDOW_MAX
+           && limit->window % 1000 == 0;
+}
+
+
+static uint64_t
+sluice_member_tag(const sluice_member_limit_t *limit)
+{
+    return SLUICE_TAG_MARK
+           | (uint64_t) limit->counts << SLUICE_TAG_COUNTS
+           | (uint64_t) (limit->window / 1000) << SLUICE_TAG_SECONDS
+           | (unsigned) __builtin_ctz(limit->scale);
+}
+
+
+/* ms; 0: there is no such tag */
+
+static uint32_t
+sluice_member_tag_window(uint64_t tag)
+{
+    uint64_t  seconds;
+
+    seconds = tag >> SLUICE_TAG_SECONDS
+              & ((1u << (SLUICE_TAG_COUNTS - SLUICE_TAG_SECONDS)) - 1);
+
+    return (seconds <= SLUICE_WINDOW_MAX / 1000) ? (uint32_t) seconds * 1000
+                                                 : 0;
+}
+
+
+/* rounded up; over UNITS_MAX: UNITS_MAX + 1 */
+
+static uint32_t
+sluice_member_units(const sluice_member_limit_t *limit, uint64_t amount)
+{
+    amount = amount / limit->scale + (amount % limit->scale != 0);
+
+    return (amount <= SLUICE_WINDOW_UNITS_MAX) ? (uint32_t) amount
+                                               : SLUICE_WINDOW_UNITS_MAX + 1;
+}
+
+
+/*
+ * Where the window stands, and in *v what was seen there; NULL: nowhere, then
+ * *room is a word that it may have, NULL if there is none, and *v is of that.
+ */
+
+static sluice_u128_t *
+sluice_member_find(sluice_member_t *member, uint64_t tag, uint64_t now,
+    sluice_u128_t *v, sluice_u128_t **room)
+{
+    bool           free;
+    unsigned       i;
+    uint32_t       window;
+    sluice_u128_t  seen;
+
+    *room = NULL;
+    *v = 0;
+
+    for (i = 0; i < SLUICE_MEMBER_WINDOWS; i++) {
+        seen = sluice_load16(&member->window[i]);
+
+        if (sluice_slot_final(seen, tag)) {
+            *v = seen;
+            return &member->window[i];
+        }
+
+        if (*room != NULL) {
+            continue;
+        }
+
+        if (seen != 0 && sluice_slot_index(seen) == SLUICE_TENTATIVE) {
+            free = sluice_slot_abandoned(seen, now);
+
+        } else {
+            window = sluice_member_tag_window(sluice_slot_tag(seen));
+            free = (window == 0 || !sluice_slot_live(seen, now, window));
+        }
+
+        if (free) {
+            *room = &member->window[i];
+            *v = seen;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* the second look, as in limit.c */
+
+static bool
+sluice_member_alone(sluice_member_t *member, uint64_t tag,
+    const sluice_u128_t *at)
+{
+    unsigned       i, turn;
+    sluice_u128_t  v;
+
+    for (i = 0; i < SLUICE_MEMBER_WINDOWS; i++) {
+
+        if (&member->window[i] == at) {
+            continue;
+        }
+
+        v = sluice_load16(&member->window[i]);
+
+        for (turn = 0; sluice_slot_tag(v) == tag; turn++) {
+
+            if (sluice_slot_index(v) != SLUICE_TENTATIVE
+                || turn == SLUICE_MEMBER_TRIES)
+            {
+                return false;
+            }
+
+            if (sluice_cas16(&member->window[i], &v, 0)) {
+                break;
+            }
+        }
+    }
+
+    return true;
+}
+
+
+/* the first charge of the window; false: begin again from the search */
+
+static bool
+sluice_member_insert(sluice_member_t *member, uint64_t tag, sluice_u128_t *at,
+    sluice_u128_t seen, uint64_t now, uint32_t index, uint32_t n)
+{
+    sluice_u128_t  mine;
+
+    mine = sluice_slot_tentative(tag, now,
+                                 __atomic_add_fetch(&member->nonce, 1,
+                                                    __ATOMIC_RELAXED));
+
+    if (!sluice_cas16(at, &seen, mine)) {
+        return false;
+    }
+
+    sluice_fault("member.insert.tentative");
+
+    if (!sluice_member_alone(member, tag, at)) {
+        (void) sluice_cas16(at, &mine, 0);
+        return false;
+    }
+
+    sluice_fault("member.insert.looked");
+
+    return sluice_cas16(at, &mine, sluice_slot_pack(tag, index, 0, n));
+}
+
+
+bool
+sluice_member_fits(sluice_member_t *member,
+    const sluice_member_limit_t *limit, uint64_t now, uint64_t amount,
+    uint64_t *retry)
+{
+    uint32_t          n, max;
+    sluice_u128_t    *slot, *room, v;
+    sluice_window_t   seen;
+
+    n = sluice_member_units(limit, amount);
+    max = (uint32_t) (limit->max / limit->scale);
+
+    slot = sluice_member_find(member, sluice_member_tag(limit), now, &v,
+                              &room);
+
+    if (slot == NULL && room == NULL) {
+        *retry = SLUICE_MEMBER_AGAIN;
+        return false;
+    }
+
+    if (sluice_window_decide(slot != NULL ? v : 0, now, limit->window, max, n,
+                             &seen))
+    {
+        return true;
+    }
+
+    *retry = sluice_window_retry(limit->window, &seen, max, n);
+
+    return false;
+}
+
+
+bool
+sluice_member_charge(sluice_member_t *member,
+    const sluice_member_limit_t *limit, uint64_t now, uint64_t amount,
+    sluice_window_t *state, uint64_t *retry)
+{
+    unsigned        turn;
+    uint32_t        n, max;
+    uint64_t        tag;
+    sluice_u128_t  *slot, *room, v, new;
+
+    tag = sluice_member_tag(limit);
+    n = sluice_member_units(limit, amount);
+    max = (uint32_t) (limit->max / limit->scale);
+
+    for (turn = 0; turn < SLUICE_MEMBER_TRIES; turn++) {
+
+        slot = sluice_member_find(member, tag, now, &v, &room);
+
+        if (!sluice_window_decide(slot != NULL ? v : 0, now, limit->window,
+                                  max, n, state))
+        {
+            *retry = sluice_window_retry(limit->window, state, max, n);
+            return false;
+        }
+
+        if (n == 0) {
+            return true;
+        }
+
+        if (slot != NULL) {
+            new = sluice_slot_pack(tag, state->index, state->previous,
+                                   state->current + n);
+
+            if (sluice_cas16(slot, &v, new)) {
+                return true;
+            }
+
+        } else if (room == NULL) {
+            break;
+
+        } else if (sluice_member_insert(member, tag, room, v, now,
+                                        state->index, n))
+        {
+            return true;
+        }
+    }
+
+    *retry = SLUICE_MEMBER_AGAIN;
+
+    return false;
+}
+
+
+/* what was used has been used, whatever the limit */
+
+static void
+sluice_member_add(sluice_member_t *member, const sluice_member_limit_t *limit,
+    uint64_t now, uint32_t n)
+{
+    unsigned        turn;
+    uint64_t        tag;
+    sluice_u128_t  *slot, *room, v;
+
+    tag = sluice_member_tag(limit);
+
+    for (turn = 0; turn < SLUICE_MEMBER_TRIES; turn++) {
+
+        slot = sluice_member_find(member, tag, now, &v, &room);
+
+        if (slot != NULL) {
+            if (sluice_cas16(slot, &v,
+                             sluice_window_add(v, now, limit->window, n)))
+            {
+                return;
+            }
+
+        } else if (room == NULL
+                   || sluice_member_insert(member, tag, room, v, now,
+                                           (uint32_t) (now / limit->window),
+                                           n))
+        {
+            return;
+        }
+    }
+}
+
+
+void
+sluice_member_settle(sluice_member_t *member,
+    const sluice_member_limit_t *limit, const sluice_window_t *state,
+    uint64_t now, uint64_t amount, uint64_t actual)
+{
+    unsigned        turn;
+    uint32_t        n, used;
+    sluice_u128_t  *slot, *room, v, new;
+
+    n = sluice_member_units(limit, amount);
+    used = sluice_member_units(limit, actual);
+
+    if (used > n) {
+        sluice_member_add(member, limit, now, used - n);
+        return;
+    }
+
+    for (turn = 0; used < n && turn < SLUICE_MEMBER_TRIES; turn++) {
+
+        slot = sluice_member_find(member, sluice_member_tag(limit), now, &v,
+                                  &room);
+        if (slot == NULL) {
+            return;
+        }
+
+        new = sluice_window_refund(v, state, n - used);
+
+        if (new == v || sluice_cas16(slot, &v, new)) {
+            return;
+        }
+    }
+}
+
+
+bool
+sluice_member_window(const sluice_member_t *member, unsigned n, uint64_t now,
+    sluice_counts_t *counts, uint32_t *window, uint64_t *used)
+{
+    uint64_t         tag;
+    sluice_u128_t    v;
+    sluice_window_t  seen;
+
+    v = member->window[n];
+    tag = sluice_slot_tag(v);
+
+    *window = sluice_member_tag_window(tag);
+    *counts = (sluice_counts_t) (tag >> SLUICE_TAG_COUNTS & 3);
+
+    if (*window == 0 || (unsigned) *counts >= SLUICE_COUNTS
+        || !sluice_slot_live(v, now, *window))
+    {
+        return false;
+    }
+
+    (void) sluice_window_decide(v, now, *window, 0, 0, &seen);
+
+    *used = (uint64_t) sluice_window_used(*window, &seen) << (tag & 31);
+
+    return true;
+}
