@@ -335,7 +335,12 @@ test_in_flight(void **state)
     assert_int_equal(pool.control->slots, SLUICE_SLOTS);
     assert_int_equal(sluice_pool_in_flight(&pool, 0), 512);
     assert_int_equal(sluice_pool_in_flight(&pool, 1), 1);
-    assert_int_equal(pool.members[0].used, 514);
+
+    /* what was taken may be given back without a try */
+
+    assert_int_equal(pool.members[0].used, 0);
+    sluice_member_use(&pool.members[0]);
+    assert_int_equal(pool.members[0].used, 1);
 
     sluice_pool_others(&pool, 255, lines, 3, sum);
     assert_int_equal(sum[0], 0);
@@ -394,7 +399,6 @@ test_max(void **state)
     assert_false(sluice_pool_take_max(&pool, 0, 4, 2));
     assert_false(sluice_pool_take_max(&pool, 0, 9, 2));
     assert_int_equal(sluice_pool_in_flight(&pool, 0), 2);
-    assert_int_equal(pool.members[0].used, 2);
 
     /* a lower one than are in flight, and those that ask for none */
 
