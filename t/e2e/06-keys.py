@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
 
 from sluicetest import tap                          # noqa: E402
 from sluicetest.process import wait_for             # noqa: E402
-from sluicetest.stack import BUILD, Stack           # noqa: E402
+from sluicetest.stack import API, BUILD, Stack           # noqa: E402
 
 HEADER = 4096
 MEMBERS = HEADER + 4096         # the control line has a page of its own
@@ -162,6 +162,25 @@ with Stack("keys") as stack:
            "an earlier time stands as well, and ends by itself")
     tap.is_([name for name in ("reason", "until", "until_s")
              if name in keys(stack)["b"]], [], "and is no reason any more")
+
+    # an answer's word: of one key the upstream has had enough
+
+    stack.api.configure((API % stack.values).replace(
+        "location / {", """location / {
+            add_header Retry-After 30 always;
+            if ($http_authorization = "Bearer sk-e2e-b") { return 429; }"""))
+    stack.api.reload()
+    before = keys(stack)["b"]["answers"]["rate_limited"]
+    tap.is_([ask(stack) for _ in range(4)], ["200"] * 4,
+            "an upstream refuses one key")
+    row = keys(stack)["b"]
+    tap.is_((row["state"], row["reason"], row["status"],
+             28 < row["until_s"] <= 30,
+             row["answers"]["rate_limited"] - before),
+            ("cooling", "status", 429, True, 1), "which cools, and why")
+    tap.ok(re.search(r" b +yes +cooling +status +429 +\S+s +(30|29|28)s",
+                     stack.ctl("keys", "api").stdout), "for people as well")
+    stack.ctl("key", "enable", "api", "b")
 
     # what is wrong says so, and changes nothing
 
