@@ -153,8 +153,8 @@ sluice_member_healthy(const sluice_member_t *member)
 {
     const uint64_t  *word = (const uint64_t *) &member->state;
 
-    return __atomic_load_n(word, __ATOMIC_ACQUIRE) == 0
-           && __atomic_load_n(word + 1, __ATOMIC_ACQUIRE) == 0;
+    return (__atomic_load_n(word, __ATOMIC_ACQUIRE)
+            | __atomic_load_n(word + 1, __ATOMIC_ACQUIRE)) == 0;
 }
 
 /*
