@@ -34,7 +34,7 @@ struct ngx_http_sluice_try_s {
     ngx_http_upstream_conf_t       *again;      /* NULL: or a copy of it     */
 
     sluice_balance_set_t            had;        /* keys of this upstream     */
-    sluice_balance_hold_t           next;       /* if has_next               */
+    sluice_balance_hold_t          *next;       /* valid if has_next         */
     ngx_uint_t                      tries;      /* with a key                */
     ngx_uint_t                      origins;    /* pc->tries to go on with   */
     ngx_uint_t                      status;     /* true one; 0: as it is     */
@@ -80,6 +80,7 @@ static ngx_int_t ngx_http_sluice_try_count(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_get(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_sluice_try_move(ngx_http_sluice_try_t *t);
+static ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_anew(ngx_http_upstream_rr_peer_data_t *rrp);
@@ -371,9 +372,12 @@ ngx_http_sluice_try_count(ngx_http_sluice_try_t *t)
 
     ctx = t->ctx;
 
-    /* arrays grow by as many as are described in a record */
+    /* most have one; arrays grow by as many as are described in a record */
 
-    if (ctx->ntries % SLUICE_RECORD_TRIES == 0
+    if (ctx->ntries == 0) {
+        ctx->tries = &ctx->first_try;
+
+    } else if (ctx->ntries % SLUICE_RECORD_TRIES == 1
         && ngx_http_sluice_grow(t->request->pool, (void **) &ctx->tries,
                                 ctx->ntries, SLUICE_RECORD_TRIES,
                                 sizeof(ngx_http_sluice_key_try_t))
@@ -472,17 +476,38 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
 static void
 ngx_http_sluice_try_move(ngx_http_sluice_try_t *t)
 {
-    if (!t->has_next
-        && ngx_http_sluice_key_next(t->request, t->ctx, &t->had, &t->next)
-           != NGX_OK)
-    {
+    if (!t->has_next && ngx_http_sluice_try_next(t) != NGX_OK) {
         return;
     }
 
     t->has_next = 0;
     t->remake = 1;
 
-    ngx_http_sluice_key_switch(t->ctx, &t->next);
+    ngx_http_sluice_key_switch(t->ctx, t->next);
+}
+
+
+/* takes a key for it; few requests need room for one */
+
+static ngx_int_t
+ngx_http_sluice_try_next(ngx_http_sluice_try_t *t)
+{
+    if (t->next == NULL) {
+        t->next = ngx_palloc(t->request->pool, sizeof(sluice_balance_hold_t));
+        if (t->next == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_http_sluice_key_next(t->request, t->ctx, &t->had, t->next)
+        != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    t->has_next = 1;
+
+    return NGX_OK;
 }
 
 
@@ -611,7 +636,7 @@ ngx_http_sluice_try_end(ngx_http_sluice_try_t *t)
 
     if (t->has_next) {
         t->has_next = 0;
-        ngx_http_sluice_key_drop(t->ctx, &t->next);
+        ngx_http_sluice_key_drop(t->ctx, t->next);
     }
 }
 
@@ -763,13 +788,10 @@ ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
     u = t->u;
 
     if (!ngx_http_sluice_try_wanted(t, answer)
-        || ngx_http_sluice_key_next(t->request, t->ctx, &t->had, &t->next)
-           != NGX_OK)
+        || ngx_http_sluice_try_next(t) != NGX_OK)
     {
         return NGX_OK;
     }
-
-    t->has_next = 1;
 
     t->again = ngx_palloc(t->request->pool,
                           sizeof(ngx_http_upstream_conf_t));
