@@ -81,6 +81,15 @@ sluice_slot_final(sluice_u128_t v, uint64_t fp)
 }
 
 
+/* an entry that is not made final yet, or never will be */
+
+static inline bool
+sluice_slot_unfinished(sluice_u128_t v)
+{
+    return v != 0 && sluice_slot_index(v) == SLUICE_TENTATIVE;
+}
+
+
 static inline void
 sluice_limit_locate(const sluice_limit_t *limit, sluice_hash_t key,
     sluice_limit_place_t *place)
@@ -205,6 +214,43 @@ sluice_limit_find(const sluice_limit_place_t *place, sluice_u128_t *v)
 }
 
 
+static inline uint32_t *
+sluice_limit_group(const sluice_limit_t *limit, uint32_t slot)
+{
+    return &limit->control->evicted[slot / SLUICE_LIMIT_BUCKET
+                                    % SLUICE_LIMIT_GROUPS];
+}
+
+
+/* where a charge goes to: before it is made, see sluice_limit_refund() */
+
+static inline void
+sluice_limit_mark(const sluice_limit_t *limit, const sluice_u128_t *slot,
+    sluice_limit_state_t *state)
+{
+    state->slot = (uint32_t) (slot - limit->buckets->slot);
+    state->evicted = __atomic_load_n(sluice_limit_group(limit, state->slot),
+                                     __ATOMIC_SEQ_CST);
+}
+
+
+/*
+ * A slot changes hands.  Called before it may be made final or free again, by
+ * whoever does that: so if a key stands in a slot anew, the group tells.
+ */
+
+static void
+sluice_limit_moved(const sluice_limit_t *limit, const sluice_u128_t *slot)
+{
+    uint32_t  n;
+
+    n = (uint32_t) (slot - limit->buckets->slot);
+
+    (void) __atomic_add_fetch(sluice_limit_group(limit, n), 1,
+                              __ATOMIC_SEQ_CST);
+}
+
+
 /* v as of the window of `now`, and whether n more units fit */
 
 static bool
@@ -263,6 +309,7 @@ sluice_limit_slot_state(sluice_u128_t slot, uint64_t now, uint32_t window,
     }
 
     *fingerprint = sluice_slot_fp(slot);
+    state->slot = 0;
     state->evicted = 0;
     (void) sluice_limit_decide(slot, now, window, 0, 0, state);
 
@@ -367,7 +414,8 @@ sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
  */
 
 static bool
-sluice_limit_alone(const sluice_limit_place_t *place, const sluice_u128_t *at)
+sluice_limit_alone(const sluice_limit_t *limit,
+    const sluice_limit_place_t *place, const sluice_u128_t *at)
 {
     unsigned        b, i, turn;
     sluice_u128_t  *slot, v;
@@ -389,6 +437,10 @@ sluice_limit_alone(const sluice_limit_place_t *place, const sluice_u128_t *at)
                 {
                     return false;
                 }
+
+                /* it may have been put over a live window */
+
+                sluice_limit_moved(limit, &slot[i]);
 
                 if (sluice_cas16(&slot[i], &v, 0)) {
                     break;
@@ -440,13 +492,6 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
         return false;
     }
 
-    /* before it happens: no refund may miss that it did */
-
-    if (evicts) {
-        state->evicted = __atomic_add_fetch(&limit->control->evicted, 1,
-                                            __ATOMIC_SEQ_CST);
-    }
-
     mine = sluice_limit_tentative(limit, place->fingerprint, *now);
 
     if (!sluice_cas16(at, &seen, mine)) {
@@ -455,16 +500,24 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
 
     sluice_fault("limit.insert.tentative");
 
+    /* a dead writer's entry may have been put over a live window as well */
+
+    if (evicts || sluice_slot_unfinished(seen)) {
+        sluice_limit_moved(limit, at);
+    }
+
     if (evicts && limit->own != NULL) {
         limit->own->evicted++;
     }
 
-    if (!sluice_limit_alone(place, at)) {
+    if (!sluice_limit_alone(limit, place, at)) {
         (void) sluice_cas16(at, &mine, 0);
         return false;
     }
 
     sluice_fault("limit.insert.looked");
+
+    sluice_limit_mark(limit, at, state);
 
     new = sluice_slot_pack(place->fingerprint, state->index, 0, n);
 
@@ -522,6 +575,8 @@ sluice_limit_contend(sluice_limit_t *limit, const sluice_limit_place_t *place,
             continue;
         }
 
+        sluice_limit_mark(limit, slot, state);
+
         while (sluice_slot_final(v, place->fingerprint)) {
 
             if (!sluice_limit_decide(v, now, limit->window, max, n, state)) {
@@ -574,10 +629,8 @@ sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
 
     sluice_limit_locate(limit, key, &place);
 
-    /* before the charge, see sluice_limit_refund() */
-
-    state->evicted = __atomic_load_n(&limit->control->evicted,
-                                     __ATOMIC_SEQ_CST);
+    state->slot = 0;
+    state->evicted = 0;
 
     slot = sluice_limit_find(&place, &v);
 
@@ -588,6 +641,8 @@ sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
         result = SLUICE_LIMIT_REFUSED;
 
     } else {
+        sluice_limit_mark(limit, slot, state);
+
         new = sluice_slot_pack(place.fingerprint, state->index,
                                state->previous, state->current + n);
 
@@ -611,6 +666,7 @@ sluice_limit_peek(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
 
     sluice_limit_locate(limit, key, &place);
 
+    state->slot = 0;
     state->evicted = 0;
 
     if (sluice_limit_find(&place, &v) == NULL) {
@@ -631,12 +687,16 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
     sluice_u128_t         *slot, v, new;
     sluice_limit_place_t   place;
 
-    sluice_limit_locate(limit, key, &place);
-
-    slot = sluice_limit_find(&place, &v);
-    if (slot == NULL) {
+    if (n == 0) {
         return;
     }
+
+    sluice_limit_locate(limit, key, &place);
+
+    /* the slot that was charged: elsewhere the key stands without the charge */
+
+    slot = &limit->buckets->slot[state->slot];
+    v = sluice_load16(slot);
 
     for (turn = 0;
          turn < SLUICE_TRIES && sluice_slot_final(v, place.fingerprint);
@@ -650,7 +710,8 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
          * the key was put in anew and charged to the very same ones meanwhile.
          */
 
-        if (__atomic_load_n(&limit->control->evicted, __ATOMIC_SEQ_CST)
+        if (__atomic_load_n(sluice_limit_group(limit, state->slot),
+                            __ATOMIC_SEQ_CST)
             != state->evicted)
         {
             return;

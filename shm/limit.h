@@ -37,6 +37,7 @@
 #define SLUICE_LIMIT_BUCKET       8             /* slots: two cache lines    */
 #define SLUICE_LIMIT_BUCKETS_MIN  32
 #define SLUICE_LIMIT_BUCKETS_MAX  (1u << 28)
+#define SLUICE_LIMIT_GROUPS       4096          /* of buckets: a power of 2  */
 #define SLUICE_LIMIT_WINDOW_MIN   1000u         /* ms                        */
 #define SLUICE_LIMIT_WINDOW_MAX   (31u * 86400 * 1000)
 #define SLUICE_LIMIT_UNITS_MAX    (1u << 23)    /* a limit's, and a weight's */
@@ -60,11 +61,14 @@ _Static_assert(sizeof(sluice_limit_bucket_t) == 128, "bucket");
 typedef struct {
     uint64_t  epoch;            /* nonces are given out in runs, see limit.c */
     uint64_t  former_over;      /* tables up to this N no longer count       */
-    uint64_t  evicted;          /* live windows that were, or nearly so      */
-    uint8_t   reserved[104];
+    uint8_t   reserved[112];
+
+    /* how often a slot of the group's buckets has gone to another key */
+    uint32_t  evicted[SLUICE_LIMIT_GROUPS];
 } sluice_limit_control_t;
 
-_Static_assert(sizeof(sluice_limit_control_t) == 128, "zone control");
+_Static_assert(sizeof(sluice_limit_control_t)
+               == 128 + 4 * SLUICE_LIMIT_GROUPS, "zone control");
 
 
 /* statistics of one process slot in this zone, written by its owner alone */
@@ -106,7 +110,8 @@ typedef struct {
     uint32_t  previous;         /* units                                     */
     uint32_t  current;          /* units, before this charge                 */
     uint32_t  elapsed;          /* ms of the window                          */
-    uint64_t  evicted;          /* of the table, when it was charged         */
+    uint32_t  slot;             /* that was charged: its number              */
+    uint32_t  evicted;          /* of its group, when it was charged         */
 } sluice_limit_state_t;
 
 
@@ -218,9 +223,9 @@ sluice_limit_result_t sluice_limit_peek(sluice_limit_t *limit,
 
 /*
  * Takes back n units of a charge that passed with that state, from the window
- * that was charged.  Dropped if the window is gone, or if the table has
- * evicted anything since: it may have been this key, which then stands there
- * anew without the charge.
+ * that was charged.  Dropped if the window is gone, or if its bucket's group
+ * has evicted anything since: it may have been this key, which then stands
+ * there anew without the charge.
  */
 void sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
     const sluice_limit_state_t *state, uint32_t n);
