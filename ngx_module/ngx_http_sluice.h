@@ -201,6 +201,7 @@ typedef struct {
     ngx_uint_t                  clients;        /* somebody is hashed        */
     ngx_uint_t                  usage;          /* somebody is recorded      */
     ngx_uint_t                  limit_headers;  /* somebody is told          */
+    ngx_uint_t                  other_answers;  /* to refusals, no errors    */
 
     /* from here on: set when the files are opened */
 
@@ -256,6 +257,7 @@ typedef struct {
 
     sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
     unsigned                    taken:1;        /* key is in flight          */
+    unsigned                    retry_told:1;   /* Retry-After is ours       */
 } ngx_http_sluice_ctx_t;
 
 
@@ -377,6 +379,8 @@ ngx_http_sluice_ctx_t *ngx_http_sluice_get_ctx(ngx_http_request_t *r);
 ngx_http_sluice_ctx_t *ngx_http_sluice_create_ctx(ngx_http_request_t *r);
 
 /* refusal */
+void ngx_http_sluice_refusal_init(ngx_http_sluice_main_conf_t *smcf);
+ngx_uint_t ngx_http_sluice_refusal_other(ngx_http_core_loc_conf_t *clcf);
 ngx_int_t ngx_http_sluice_refuse(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, sluice_outcome_t outcome,
     ngx_uint_t status, uint64_t retry);
