@@ -138,6 +138,7 @@ typedef struct {
     uint32_t                    max;            /* units                     */
     uint32_t                    n;              /* units                     */
     sluice_limit_state_t        state;          /* before the charge         */
+    unsigned                    look:1;         /* never charged             */
     unsigned                    charged:1;      /* and neither taken back    */
     unsigned                    refused:1;      /* nor settled               */
 } ngx_http_sluice_charge_t;

@@ -207,7 +207,7 @@ ngx_http_sluice_files_zones(ngx_cycle_t *cycle,
             return NGX_ERROR;
         }
 
-        /* it would refuse everybody until it no longer counts */
+        /* it would refuse whomever it has counted until it no longer counts */
 
         if (zone->former.buckets != NULL && zone->least != 0
             && zone->least < zone->former.scale)

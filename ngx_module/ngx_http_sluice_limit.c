@@ -105,7 +105,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
                                      &c->state);
 
         if (result == SLUICE_LIMIT_PASSED) {
-            c->charged = 1;
+            c->charged = !c->look;
             continue;
         }
 
@@ -254,8 +254,20 @@ ngx_http_sluice_limit_add(ngx_http_sluice_ctx_t *ctx,
     c->key = ngx_http_sluice_limit_hash(table, key);
     c->max = sluice_limit_max_units(table, max);
     c->n = sluice_limit_units(table, weight);
+    c->look = 0;
     c->charged = 0;
     c->refused = 0;
+
+    /*
+     * A limit below one of a former table's units.  What it has counted may be
+     * all of the limit; but if it has counted nothing, it needs not be charged
+     * for the newest to hold the limit, and the first charge would fill it.
+     */
+
+    if (table == &limit->zone->former && max != 0 && c->max == 0) {
+        c->look = 1;
+        c->n = 0;
+    }
 }
 
 

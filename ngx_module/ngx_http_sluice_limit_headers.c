@@ -182,9 +182,9 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     for (i = 0; i < ctx->ncharges; i++) {
         c = &ctx->charges[i];
 
-        /* what only would be refused does not concern the client */
+        /* what only would be refused, or is looked at, is not the client's */
 
-        if (c->limit->dry_run) {
+        if (c->limit->dry_run || (c->look && !c->refused)) {
             continue;
         }
 
