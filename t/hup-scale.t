@@ -9,7 +9,7 @@ Sluice::Test::lasting_dir();
 use_hup();
 no_shuffle();
 
-plan tests => 75;
+plan tests => 84;
 
 our $config = '
     sluice_limit_headers on;
@@ -29,6 +29,14 @@ our $config = '
         sluice_limit zone=variable limit=$arg_l weight=$arg_w;
         alias $TEST_NGINX_SERVER_ROOT/html/index.html;
     }
+    location = /whole {
+        sluice_limit zone=whole limit=10 weight=$arg_w;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /whole/dry {
+        sluice_limit zone=whole limit=6 weight=$arg_w dry_run;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
     location = /settle {
         sluice_limit zone=settle limit=100 weight=50 settle=$arg_used;
         alias $TEST_NGINX_SERVER_ROOT/html/index.html;
@@ -46,6 +54,7 @@ __DATA__
     sluice_limit_zone $arg_k zone=down:64k window=1h scale=10;
     sluice_limit_zone $arg_k zone=dry:64k window=1h;
     sluice_limit_zone $arg_k zone=settle:64k window=1h;
+    sluice_limit_zone $arg_k zone=whole:64k window=1h;
     sluice_limit_zone $arg_k zone=variable:64k window=1h scale=1000;
     sluice_limit_zone all zone=second:64k window=1s;
 --- config eval: $::config
@@ -53,9 +62,10 @@ __DATA__
 ["GET /up?k=1&w=55", "GET /up?k=2&w=100", "GET /up?k=2&w=1",
  "GET /down?k=1&w=55", "GET /down?k=2&w=100", "GET /down?k=2&w=1",
  "GET /settle?k=1&used=20", "GET /dry?k=1",
- "GET /variable?k=1&l=5000&w=1000", "GET /variable?k=2&l=3&w=1"]
+ "GET /variable?k=1&l=5000&w=1000", "GET /variable?k=2&l=3&w=1",
+ "GET /whole?k=1&w=2"]
 --- error_code eval
-[200, 200, 429, 200, 200, 429, 200, 200, 200, 429]
+[200, 200, 429, 200, 200, 429, 200, 200, 200, 429, 200]
 
 
 
@@ -66,6 +76,7 @@ __DATA__
     sluice_limit_zone $arg_k zone=down:64k window=1h;
     sluice_limit_zone $arg_k zone=dry:64k window=1h scale=2;
     sluice_limit_zone $arg_k zone=settle:64k window=1h scale=7;
+    sluice_limit_zone $arg_k zone=whole:128k window=1h;
     sluice_limit_zone $arg_k zone=variable:64k window=1h;
     sluice_limit_zone all zone=second:64k window=1s scale=2;
 --- config eval: $::config =~ s/dry limit=1/dry limit=2/r
@@ -87,6 +98,8 @@ zone.up.1
 zone.up.2
 zone.variable.1
 zone.variable.2
+zone.whole.1
+zone.whole.2
 --- x_log
 1: refusing request by limit "dry", dry run
 
@@ -98,6 +111,7 @@ zone.variable.2
     sluice_limit_zone $arg_k zone=up:64k window=1h scale=10;
     sluice_limit_zone $arg_k zone=down:64k window=1h;
     sluice_limit_zone $arg_k zone=settle:64k window=1h scale=7;
+    sluice_limit_zone $arg_k zone=whole:128k window=1h;
     sluice_limit_zone $arg_k zone=variable:64k window=1h;
     sluice_limit_zone all zone=second:64k window=1s scale=2;
 --- config eval
@@ -125,10 +139,11 @@ $::config =~ s/location = .dry \{.*?\}//sr
 --- http_config
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone $arg_k zone=settle:64k window=1h scale=7;
+    sluice_limit_zone $arg_k zone=whole:128k window=1h;
     sluice_limit_zone $arg_k zone=variable:64k window=1h;
     sluice_limit_zone all zone=second:64k window=1s scale=2;
 --- config eval
-$::config =~ s/location = .(?:dry|up|down) \{.*?\}//sgr
+$::config =~ s/location = .(?:dry|up|down|whole|whole.dry) \{.*?\}//sgr
 --- request eval
 ["GET /settle?k=1&used=10", "GET /settle?k=1&used=69",
  "GET /settle?k=1&used=1"]
@@ -160,6 +175,8 @@ zone.up.1
 zone.up.2
 zone.variable.1
 zone.variable.2
+zone.whole.1
+zone.whole.2
 
 
 
@@ -168,7 +185,7 @@ zone.variable.2
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone $arg_k zone=variable:64k window=1h;
 --- config eval
-$::config =~ s/location = .(?:dry|up|down|settle) \{.*?\}//sgr
+$::config =~ s/location = .(?:dry|up|down|settle|whole|whole.dry) \{.*?\}//sgr
 --- request eval
 ["GET /variable?k=2&l=3&w=1", "GET /variable?k=2&l=3&w=2",
  "GET /variable?k=2&l=3&w=1", "GET /variable?k=2&l=0&w=0",
@@ -184,7 +201,23 @@ $::config =~ s/location = .(?:dry|up|down|settle) \{.*?\}//sgr
 
 
 
-=== TEST 7: units that were larger than a limit is now would refuse everybody
+=== TEST 7: a dry run that one of the two tables would refuse charges neither
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone $arg_k zone=whole:128k window=1h;
+--- config eval
+$::config =~ s/location = .(?:dry|up|down|settle|variable) \{.*?\}//sgr
+--- request eval
+["GET /whole/dry?k=1&w=5", "GET /whole?k=1&w=1", "GET /whole/dry?k=1&w=3",
+ "GET /whole?k=1&w=1"]
+--- error_code eval
+[200, 200, 200, 200]
+--- raw_response_headers_like eval
+["", '"whole";r=7;', "", '"whole";r=3;']
+
+
+
+=== TEST 8: units that were larger than a limit is now would refuse everybody
 --- http_config
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone all zone=coarse:64k window=1h scale=1000;
@@ -198,7 +231,7 @@ GET /t
 
 
 
-=== TEST 8: so it is refused itself, and what was goes on
+=== TEST 9: so it is refused itself, and what was goes on
 --- http_config
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone all zone=coarse:64k window=1h;
