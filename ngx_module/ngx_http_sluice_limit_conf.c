@@ -15,7 +15,7 @@ static ngx_http_sluice_zone_t *ngx_http_sluice_zone(ngx_conf_t *cf,
 static ngx_int_t ngx_http_sluice_limit_own(ngx_conf_t *cf,
     ngx_http_sluice_limit_t *limit, ngx_str_t *parameter);
 static ngx_int_t ngx_http_sluice_limit_number(ngx_conf_t *cf,
-    ngx_str_t *parameter, size_t prefix, uint64_t *number,
+    ngx_str_t *parameter, size_t prefix, off_t least, uint64_t *number,
     ngx_http_sluice_value_t **value);
 
 
@@ -389,7 +389,8 @@ ngx_http_sluice_limit_own(ngx_conf_t *cf, ngx_http_sluice_limit_t *limit,
     }
 
     if (ngx_strncmp(p, "weight=", 7) == 0) {
-        return ngx_http_sluice_limit_number(cf, parameter, 7, &limit->weight,
+        return ngx_http_sluice_limit_number(cf, parameter, 7, 0,
+                                            &limit->weight,
                                             &limit->weight_value);
     }
 
@@ -402,7 +403,7 @@ ngx_http_sluice_limit_own(ngx_conf_t *cf, ngx_http_sluice_limit_t *limit,
             return NGX_ERROR;
         }
 
-        return ngx_http_sluice_limit_number(cf, parameter, 7, &none,
+        return ngx_http_sluice_limit_number(cf, parameter, 7, 0, &none,
                                             &limit->settle);
     }
 
@@ -426,7 +427,8 @@ ngx_http_sluice_limit_parameter(ngx_conf_t *cf, ngx_str_t *parameter,
     p = parameter->data;
 
     if (ngx_strncmp(p, "limit=", 6) == 0) {
-        return ngx_http_sluice_limit_number(cf, parameter, 6, max, max_value);
+        return ngx_http_sluice_limit_number(cf, parameter, 6, 1, max,
+                                            max_value);
     }
 
     if (ngx_strncmp(p, "status=", 7) == 0) {
@@ -454,11 +456,12 @@ ngx_http_sluice_limit_parameter(ngx_conf_t *cf, ngx_str_t *parameter,
 }
 
 
-/* a number from 1, or a value to be had from each request */
+/* a number, or a value to be had from each request */
 
 static ngx_int_t
 ngx_http_sluice_limit_number(ngx_conf_t *cf, ngx_str_t *parameter,
-    size_t prefix, uint64_t *number, ngx_http_sluice_value_t **value)
+    size_t prefix, off_t least, uint64_t *number,
+    ngx_http_sluice_value_t **value)
 {
     off_t      n;
     ngx_str_t  text;
@@ -470,10 +473,10 @@ ngx_http_sluice_limit_number(ngx_conf_t *cf, ngx_str_t *parameter,
 
         n = ngx_atoof(text.data, text.len);
 
-        if (n <= 0) {
+        if (n == NGX_ERROR || n < least) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": it must be a number from 1, "
-                               "or a variable", parameter);
+                               "invalid \"%V\": it must be a number from %O, "
+                               "or a variable", parameter, least);
             return NGX_ERROR;
         }
 
