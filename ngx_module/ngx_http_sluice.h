@@ -95,7 +95,6 @@ typedef struct {
 
     ngx_http_sluice_zone_key_conf_t  key;
     sluice_limit_conf_t         conf;
-    ngx_uint_t                  unit;
     uint64_t                    least;          /* limit of any location, 0: */
                                                 /* none is a number          */
     sluice_limit_t              limit;

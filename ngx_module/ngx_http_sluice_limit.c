@@ -525,7 +525,7 @@ ngx_http_sluice_limit_actual(ngx_http_request_t *r,
 
     if (c->limit->settle == NULL) {
 
-        if (c->limit->zone->unit != NGX_HTTP_SLUICE_UNIT_BYTES) {
+        if (c->limit->zone->conf.unit != NGX_HTTP_SLUICE_UNIT_BYTES) {
             return NGX_DECLINED;
         }
 

@@ -194,7 +194,7 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     zone->conf.size = size;
     zone->conf.window = (uint32_t) window;
     zone->conf.scale = (uint32_t) scale;
-    zone->unit = unit;
+    zone->conf.unit = (uint32_t) unit;
 
     return NGX_CONF_OK;
 }

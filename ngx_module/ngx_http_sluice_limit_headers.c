@@ -202,7 +202,7 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
             break;
         }
 
-        quota->unit = c->limit->zone->unit;
+        quota->unit = c->limit->zone->conf.unit;
         quota->window = c->table->window;
         quota->limit = (uint64_t) c->max * c->table->scale;
         quota->reset = ngx_max(quota->reset, reset);

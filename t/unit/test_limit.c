@@ -44,6 +44,7 @@ test_open(util_dir_t *d, sluice_limit_t *limit, uint64_t buckets,
     sluice_limit_t       former;
     sluice_limit_conf_t  conf;
 
+    memset(&conf, 0, sizeof(conf));
     conf.size = buckets * sizeof(sluice_limit_bucket_t);
     conf.window = window;
     conf.scale = 1;
