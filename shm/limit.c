@@ -17,6 +17,7 @@
 #define SLUICE_TENTATIVE      0xffffffffu       /* index of an unfinished one */
 #define SLUICE_UNITS_MASK     0xffffffu
 #define SLUICE_TRIES          64                /* turns of any loop         */
+#define SLUICE_LIMIT_ROOM     (SLUICE_LIMIT_BUCKET / 2)
 #define SLUICE_DEAD_AFTER     2                 /* seconds, tentative entry  */
 
 /*
@@ -112,7 +113,7 @@ sluice_limit_locate(const sluice_limit_t *limit, sluice_hash_t key,
 
 
 /*
- * The slots of both buckets that may hold the key, a bit each: those with the
+ * The slots of a bucket that may hold the key, a bit each: those with the
  * upper 32 bits of its fingerprint.  Which one it is no branch could predict,
  * and a long loop would keep the CPU from the misses of the next decision.
  */
@@ -130,22 +131,17 @@ sluice_slot_uppers(const sluice_u128_t *slot)
 
 
 static inline unsigned
-sluice_limit_match(const sluice_limit_place_t *place)
+sluice_limit_match(const sluice_limit_bucket_t *bucket, uint64_t fp)
 {
-    __m128i               want, a, b, c, d;
-    const sluice_u128_t  *first, *second;
+    __m128i  want, a, b;
 
-    want = _mm_set1_epi32((int) (uint32_t) (place->fingerprint >> 16));
-    first = place->bucket[0]->slot;
-    second = place->bucket[1]->slot;
+    want = _mm_set1_epi32((int) (uint32_t) (fp >> 16));
 
-    a = _mm_cmpeq_epi32(sluice_slot_uppers(first), want);
-    b = _mm_cmpeq_epi32(sluice_slot_uppers(first + 4), want);
-    c = _mm_cmpeq_epi32(sluice_slot_uppers(second), want);
-    d = _mm_cmpeq_epi32(sluice_slot_uppers(second + 4), want);
+    a = _mm_cmpeq_epi32(sluice_slot_uppers(bucket->slot), want);
+    b = _mm_cmpeq_epi32(sluice_slot_uppers(bucket->slot + 4), want);
 
     return (unsigned) _mm_movemask_epi8(
-               _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d)));
+               _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_setzero_si128()));
 }
 
 #else
@@ -166,21 +162,16 @@ sluice_slot_upper(const sluice_u128_t *slot)
 
 
 static inline unsigned
-sluice_limit_match(const sluice_limit_place_t *place)
+sluice_limit_match(const sluice_limit_bucket_t *bucket, uint64_t fp)
 {
     unsigned  i, match;
-    uint32_t  want;
 
-    want = (uint32_t) (place->fingerprint >> 16);
     match = 0;
 
     for (i = 0; i < SLUICE_LIMIT_BUCKET; i++) {
-        match |= (unsigned) (sluice_slot_upper(&place->bucket[0]->slot[i])
-                             == want)
+        match |= (unsigned) (sluice_slot_upper(&bucket->slot[i])
+                             == (uint32_t) (fp >> 16))
                  << i;
-        match |= (unsigned) (sluice_slot_upper(&place->bucket[1]->slot[i])
-                             == want)
-                 << (i + SLUICE_LIMIT_BUCKET);
     }
 
     return match;
@@ -189,24 +180,30 @@ sluice_limit_match(const sluice_limit_place_t *place)
 #endif
 
 
-/* where the key stands, and in *v what was seen there */
+/*
+ * Where the key stands, and in *v what was seen there.  The second bucket is
+ * not touched for a key that is in the first one: see sluice_limit_choose().
+ */
 
 static inline sluice_u128_t *
 sluice_limit_find(const sluice_limit_place_t *place, sluice_u128_t *v)
 {
-    unsigned        i, match;
+    unsigned        b, match;
     sluice_u128_t  *slot;
 
-    for (match = sluice_limit_match(place); match != 0; match &= match - 1) {
+    for (b = 0; b < 2; b++) {
 
-        i = (unsigned) __builtin_ctz(match);
-        slot = &place->bucket[i / SLUICE_LIMIT_BUCKET]
-                    ->slot[i % SLUICE_LIMIT_BUCKET];
+        for (match = sluice_limit_match(place->bucket[b], place->fingerprint);
+             match != 0;
+             match &= match - 1)
+        {
+            slot = &place->bucket[b]->slot[__builtin_ctz(match)];
 
-        *v = sluice_load16(slot);
+            *v = sluice_load16(slot);
 
-        if (sluice_slot_final(*v, place->fingerprint)) {
-            return slot;
+            if (sluice_slot_final(*v, place->fingerprint)) {
+                return slot;
+            }
         }
     }
 
@@ -344,8 +341,10 @@ sluice_limit_cost(sluice_u128_t v, uint64_t now, uint32_t window)
 
 
 /*
- * Where to put the key: a free slot of the emptier bucket, else the live
- * window with the least count.  false: the key came since, or nothing may be
+ * Where to put the key: a free slot of its first bucket while half of that is
+ * free, so that most keys cost one bucket to find, else of the emptier one,
+ * which keeps the table from evicting early; else the live window with the
+ * least count.  false: the key came since, or nothing may be
  * taken; look again.
  */
 
@@ -395,7 +394,7 @@ sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
             }
         }
 
-        if (room > most) {
+        if (room > most && most < SLUICE_LIMIT_ROOM) {
             most = room;
             *at = empty;
             *seen = empty_v;

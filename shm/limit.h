@@ -16,9 +16,9 @@
  * tentative entry that is free for anybody two seconds later.
  *
  * A slot whose window is over for two windows reads as empty, so nothing is
- * swept.  A key has two candidate buckets; it goes into the emptier one; if
- * both are full of live windows, the one with the least count is evicted,
- * and counted.
+ * swept.  A key has two candidate buckets; it goes into the first one while
+ * half of that is free, else into the emptier one; if both are full of live
+ * windows, the one with the least count is evicted, and counted.
  *
  *   file "zone.NAME.N": header | control | columns | buckets
  *   geometry: buckets, window in ms, scale, slots a bucket, unit
