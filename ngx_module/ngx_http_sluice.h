@@ -326,6 +326,11 @@ ngx_int_t ngx_http_sluice_zone_key_compile(ngx_conf_t *cf, ngx_str_t *text,
 ngx_int_t ngx_http_sluice_limit_parameter(ngx_conf_t *cf,
     ngx_str_t *parameter, uint64_t *max, ngx_http_sluice_value_t **max_value,
     ngx_uint_t *status, ngx_uint_t *dry_run);
+char *ngx_http_sluice_limit_off(ngx_conf_t *cf, ngx_array_t **limits);
+ngx_int_t ngx_http_sluice_limit_whole(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_uint_t zone, ngx_uint_t limit);
+char *ngx_http_sluice_limit_push(ngx_conf_t *cf, ngx_array_t **limits,
+    void *new, size_t size);
 void ngx_http_sluice_no_client(ngx_conf_t *cf, ngx_http_sluice_named_t *zone,
     ngx_str_t *location);
 ngx_int_t ngx_http_sluice_limit_check(ngx_conf_t *cf,

@@ -13,12 +13,11 @@
 
 #include "conn.h"
 #include "clock.h"
+#include "series.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 
 #define SLUICE_CONN_SERIES  16
@@ -40,11 +39,6 @@ static sluice_status_t sluice_conn_open_file(const sluice_dir_t *dir,
 static sluice_status_t sluice_conn_make(const sluice_dir_t *dir,
     const char *name, const sluice_file_spec_t *spec, unsigned number,
     sluice_conn_t *conn, sluice_error_t *error);
-static bool sluice_conn_primary(const sluice_conn_t *conn);
-static bool sluice_conn_unused(const sluice_conn_t *conn);
-static void sluice_conn_unlink(const sluice_dir_t *dir,
-    const sluice_conn_t *conn);
-static void sluice_conn_tell(sluice_conn_t *conn, unsigned number);
 static sluice_status_t sluice_conn_try(const sluice_dir_t *dir,
     const char *name, uint64_t size, sluice_conn_t *conn,
     sluice_conn_t *former, sluice_error_t *error);
@@ -201,57 +195,6 @@ sluice_conn_open(const sluice_dir_t *dir, const char *name, uint64_t size,
 }
 
 
-/* ours as the newest from now on, unless somebody has just ended it */
-
-static bool
-sluice_conn_primary(const sluice_conn_t *conn)
-{
-    struct stat  st;
-
-    return sluice_file_lock(&conn->file, SLUICE_LOCK_PRIMARY, false)
-           && fstat(conn->file.fd, &st) == 0 && st.st_nlink != 0;
-}
-
-
-/* whether it is nobody's newest: nor will it be, until we have closed it */
-
-static bool
-sluice_conn_unused(const sluice_conn_t *conn)
-{
-    return sluice_file_lock(&conn->file, SLUICE_LOCK_PRIMARY, true);
-}
-
-
-/* under that lock; its name may be another one's by now */
-
-static void
-sluice_conn_unlink(const sluice_dir_t *dir, const sluice_conn_t *conn)
-{
-    struct stat  st;
-
-    if (fstat(conn->file.fd, &st) == 0 && st.st_nlink != 0) {
-        unlinkat(dir->fd, conn->file.name, 0);
-    }
-}
-
-
-static void
-sluice_conn_tell(sluice_conn_t *conn, unsigned number)
-{
-    uint64_t  over;
-
-    over = __atomic_load_n(&conn->control->former_over, __ATOMIC_RELAXED);
-
-    while (over < number
-           && !__atomic_compare_exchange_n(&conn->control->former_over, &over,
-                                           number, false, __ATOMIC_RELEASE,
-                                           __ATOMIC_RELAXED))
-    {
-        /* somebody else ended an older or the same one */
-    }
-}
-
-
 static sluice_status_t
 sluice_conn_try(const sluice_dir_t *dir, const char *name, uint64_t size,
     sluice_conn_t *conn, sluice_conn_t *former, sluice_error_t *error)
@@ -318,7 +261,7 @@ sluice_conn_try(const sluice_dir_t *dir, const char *name, uint64_t size,
 
         if (conn->rows == NULL && sluice_file_fits(&other.file, &spec)) {
 
-            if (!sluice_conn_primary(&other)) {
+            if (!sluice_series_primary(&other.file)) {
                 sluice_file_close(dir, &other.file);
                 status = sluice_error(error, SLUICE_ABSENT, "\"%s/%s\" was "
                                       "removed", dir->path, file);
@@ -338,13 +281,11 @@ sluice_conn_try(const sluice_dir_t *dir, const char *name, uint64_t size,
             sluice_file_unlock(&other.file, SLUICE_LOCK_PRIMARY);
         }
 
-        if (sluice_conn_unused(&other)) {
+        if (sluice_series_unused(&other.file)) {
 
-            if (conn->rows != NULL) {
-                sluice_conn_tell(conn, other.number);
-            }
-
-            sluice_conn_unlink(dir, &other);
+            sluice_series_end(dir, &other.file, other.number,
+                              (conn->rows != NULL)
+                              ? &conn->control->former_over : NULL);
             sluice_file_close(dir, &other.file);
             continue;
         }
@@ -395,12 +336,12 @@ bool
 sluice_conn_former_end(const sluice_dir_t *dir, sluice_conn_t *conn,
     const sluice_conn_t *former)
 {
-    if (!sluice_conn_unused(former)) {
+    if (!sluice_series_unused(&former->file)) {
         return false;
     }
 
-    sluice_conn_tell(conn, former->number);
-    sluice_conn_unlink(dir, former);
+    sluice_series_end(dir, &former->file, former->number,
+                      &conn->control->former_over);
 
     return true;
 }

@@ -8,11 +8,10 @@
 
 #include "limit.h"
 #include "clock.h"
+#include "series.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 
 #define SLUICE_LIMIT_SERIES  16
@@ -235,23 +234,18 @@ sluice_limit_drop_unused(const sluice_dir_t *dir, const char *name,
 }
 
 
-/*
- * Ours as the newest from now on, unless somebody has just ended it.  Who
- * waits for its end sees that it was used, however soon it is closed again.
- */
+/* who waits for its end sees that it was used, however soon it is closed */
 
 static bool
 sluice_limit_primary(sluice_limit_t *limit)
 {
-    struct stat  st;
-
-    if (!sluice_file_lock(&limit->file, SLUICE_LOCK_PRIMARY, false)) {
+    if (!sluice_series_primary(&limit->file)) {
         return false;
     }
 
     (void) __atomic_add_fetch(&limit->control->opened, 1, __ATOMIC_SEQ_CST);
 
-    return fstat(limit->file.fd, &st) == 0 && st.st_nlink != 0;
+    return true;
 }
 
 
@@ -418,12 +412,9 @@ bool
 sluice_limit_former_end(const sluice_dir_t *dir, sluice_limit_t *limit,
     const sluice_limit_t *former)
 {
-    uint64_t     over;
-    struct stat  st;
-
     /* held until it is closed: nobody can have it as his newest any more */
 
-    if (!sluice_file_lock(&former->file, SLUICE_LOCK_PRIMARY, true)) {
+    if (!sluice_series_unused(&former->file)) {
         return false;
     }
 
@@ -435,22 +426,8 @@ sluice_limit_former_end(const sluice_dir_t *dir, sluice_limit_t *limit,
         return false;
     }
 
-    over = __atomic_load_n(&limit->control->former_over, __ATOMIC_RELAXED);
-
-    while (over < former->number
-           && !__atomic_compare_exchange_n(&limit->control->former_over,
-                                           &over, former->number, false,
-                                           __ATOMIC_RELEASE,
-                                           __ATOMIC_RELAXED))
-    {
-        /* somebody else ended an older or the same one */
-    }
-
-    /* its name may be another one's by now */
-
-    if (fstat(former->file.fd, &st) == 0 && st.st_nlink != 0) {
-        unlinkat(dir->fd, former->file.name, 0);
-    }
+    sluice_series_end(dir, &former->file, former->number,
+                      &limit->control->former_over);
 
     return true;
 }
