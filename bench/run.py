@@ -37,6 +37,7 @@ GOALS = {
     "limit.bytes_per_key":            ("bytes", 24, True),
     "limit.vs_limit_req_1m":          ("ratio", 5, False),
     "limit.vs_redis":                 ("ratio", 50, False),
+    "conn.take_give_ns":              ("ns", None, True),
     "lane.push_ns":                   ("ns", 150, True),
     "lane.push_allocated":            ("bytes", 0, True),
     "drain.null_per_s":               ("records/s", 500000, False),

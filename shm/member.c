@@ -1033,8 +1033,7 @@ sluice_member_charge(sluice_member_t *member,
         }
 
         if (slot != NULL) {
-            new = sluice_slot_pack(tag, state->index, state->previous,
-                                   state->current + n);
+            new = sluice_window_charge(tag, state, n);
 
             if (sluice_cas16(slot, &v, new)) {
                 return true;

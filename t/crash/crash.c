@@ -752,6 +752,7 @@ crash_limit_open(const sluice_dir_t *dir, sluice_limit_t *limit)
     sluice_limit_t       former;
     sluice_limit_conf_t  conf;
 
+    memset(&conf, 0, sizeof(conf));
     conf.size = SLUICE_LIMIT_BUCKETS_MIN * sizeof(sluice_limit_bucket_t);
     conf.window = SLUICE_LIMIT_WINDOW_MAX;
     conf.scale = 1;
