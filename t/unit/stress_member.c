@@ -6,7 +6,7 @@
  * answers: all kinds of them, probes, and an operator who disables and
  * enables: nobody takes the member before the latest deadline that was asked
  * for, and while the operator has it disabled it is.
- * probes: one at a time until its deadline, whatever they bring.
+ * probes: one at a time until its deadline, as long as none of them fails.
  * places: never more in flight than max_conns, and none when all are dead.
  * windows: more kinds than words, so that words change hands all the time:
  * never more in a window than its limit.
@@ -244,30 +244,38 @@ stress_probes(unsigned number, uint64_t *seed)
 {
     bool                  half;
     uint64_t              now, clock, mine, old;
+    sluice_u128_t         healthy;
     sluice_member_t      *m;
     sluice_member_try_t   try;
+    sluice_member_word_t  exhausted = {
+        .s = { .state = SLUICE_MEMBER_EXHAUSTED, .probe = true }
+    };
 
     m = &stress->member[0];
     now = load(&stress->clock);
 
-    /* nothing but a probe changes what is half open */
-
     if (sluice_member_recovery(m, now, &half) != 0) {
         add(&stress->clock, 1);
+        add(&stress->refused, 1);
+        return;
+    }
+
+    /* a failure would end others' probes: from HEALTHY, by a compare */
+
+    if (!half) {
+        exhausted.s.since = now;
+        exhausted.s.until = now + 1;
+        healthy = 0;
+        (void) sluice_cas16(&m->state, &healthy,
+                            sluice_member_pack(&exhausted));
         return;
     }
 
     try.began = now;
-    try.probe = half ? sluice_member_probe(m, now, 30) : 0;
+    try.probe = sluice_member_probe(m, now, 30);
 
     if (try.probe == 0) {
-        if (!half) {
-            (void) sluice_member_answer(m, &stress_policy, &try,
-                                        SLUICE_ANSWER_EXHAUSTED,
-                                        SLUICE_REASON_STATUS, 402, 0, now);
-        }
-
-        add(&stress->refused, half);
+        add(&stress->refused, 1);
         return;
     }
 
@@ -291,11 +299,9 @@ stress_probes(unsigned number, uint64_t *seed)
                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 
     (void) sluice_member_answer(m, &stress_policy, &try,
-                                util_random(seed) % 2 ? SLUICE_ANSWER_NONE
-                                : util_random(seed) % 2
-                                  ? SLUICE_ANSWER_WELL
-                                  : SLUICE_ANSWER_EXHAUSTED,
-                                SLUICE_REASON_STATUS, 402, 0,
+                                util_random(seed) % 4 != 0
+                                ? SLUICE_ANSWER_NONE : SLUICE_ANSWER_WELL,
+                                SLUICE_REASON_NONE, 0, SLUICE_NEVER,
                                 load(&stress->clock));
 }
 
@@ -412,7 +418,7 @@ stress_windows(unsigned number, uint64_t *seed)
         }
     }
 
-    if (now / 1000 + 20 < STRESS_INDICES && util_random(seed) % 256 == 0) {
+    if (now / 1000 + 20 < STRESS_INDICES && util_random(seed) % 128 == 0) {
         add(&stress->clock, util_random(seed) % 40);
     }
 }
