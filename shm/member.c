@@ -841,7 +841,7 @@ sluice_member_tag(const sluice_member_limit_t *limit)
 }
 
 
-/* ms; 0: there is no such tag */
+/* ms; 0: of a word that was never used */
 
 static uint32_t
 sluice_member_tag_window(uint64_t tag)
@@ -851,8 +851,7 @@ sluice_member_tag_window(uint64_t tag)
     seconds = tag >> SLUICE_TAG_SECONDS
               & ((1u << (SLUICE_TAG_COUNTS - SLUICE_TAG_SECONDS)) - 1);
 
-    return (seconds <= SLUICE_WINDOW_MAX / 1000) ? (uint32_t) seconds * 1000
-                                                 : 0;
+    return (uint32_t) seconds * 1000;
 }
 
 
@@ -898,7 +897,11 @@ sluice_member_find(sluice_member_t *member, uint64_t tag, uint64_t now,
         }
 
         if (seen != 0 && sluice_slot_index(seen) == SLUICE_TENTATIVE) {
-            free = sluice_slot_abandoned(seen, now);
+
+            /* a rival's, or a dead one's, for the same: the second look */
+
+            free = sluice_slot_tag(seen) == tag
+                   || sluice_slot_abandoned(seen, now);
 
         } else {
             window = sluice_member_tag_window(sluice_slot_tag(seen));

@@ -259,6 +259,8 @@ bool sluice_member_fits(sluice_member_t *member,
 /*
  * Charges it if it fits; state is what a refund needs.  false: it does not
  * fit, or every word of the line is in use by live windows of other kinds.
+ * The clock is to be read just before: of a caller who is stopped for two
+ * windows in between the charge is one to the past.
  */
 bool sluice_member_charge(sluice_member_t *member,
     const sluice_member_limit_t *limit, uint64_t now, uint64_t amount,
