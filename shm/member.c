@@ -353,6 +353,7 @@ sluice_member_worse(sluice_member_word_t *w,
     if (state == SLUICE_MEMBER_DISABLED) {
         w->s.level = 0;
         ms = SLUICE_NEVER;
+        rests = false;
 
     } else if (breaker) {
         ms = sluice_member_grown(policy->open, w->s.level, policy->open_max);
@@ -547,7 +548,7 @@ sluice_member_well(sluice_member_t *member, const sluice_member_try_t *try,
     if (!sluice_member_healthy(member)) {
         old = sluice_load16(&member->state);
 
-        do {
+        for ( ;; ) {
             sluice_member_unpack(old, &w);
 
             if (!sluice_member_own(&w, try)
@@ -561,8 +562,7 @@ sluice_member_well(sluice_member_t *member, const sluice_member_try_t *try,
                 brought = SLUICE_MEMBER_HEALTHY;
                 break;
             }
-
-        } while (true);
+        }
     }
 
     sluice_member_clear(member, SLUICE_ROW_ERRORS, try->began);
@@ -841,7 +841,7 @@ sluice_member_tag(const sluice_member_limit_t *limit)
 }
 
 
-/* ms; 0: of a word that was never used */
+/* ms; 0: of a word that nobody has used */
 
 static uint32_t
 sluice_member_tag_window(uint64_t tag)

@@ -17,12 +17,12 @@ sub Test::Nginx::Util::set_states {
     open my $file, '+<:raw', $path or die "$path: $!";
 
     for (@_) {
-        my $state = $_ eq 'healthy'  ? 0
-                    : $_ eq 'disabled' ? 2 << 56
-                    :                    1 << 56 | int(($now + $_) * 1000);
+        my @word = $_ eq 'healthy'    ? (0, 0)
+                   : $_ eq 'disabled' ? (4, ~0 << 20)
+                   :                    (1, int(($now + $_) * 1000) << 20);
 
-        seek $file, 4096 + 640 * $line++ + 8, 0;
-        print $file pack 'Q', $state;
+        seek $file, 8192 + 320 * $line++, 0;
+        print $file pack 'QQ', @word;
     }
 
     close $file or die $!;

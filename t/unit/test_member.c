@@ -414,6 +414,17 @@ test_denied_in_a_row_disable(void **state)
     assert_int_equal(status().since, T + 5);
     assert_true(recovery(T + 6, false) == SLUICE_NEVER);
     assert_true(recovery(UINT64_MAX, false) == SLUICE_NEVER);
+
+    /* whatever else it was until then */
+
+    test_begin(NULL);
+    policy.exhausted = SLUICE_NEVER;
+    say(EXHAUSTED, T, T);
+    is(EXHAUSTED, SLUICE_NEVER);
+    say(DENIED, T, T + 1);
+    say(DENIED, T + 2, T + 3);
+    assert_int_equal(say(DENIED, T + 4, T + 5), SLUICE_MEMBER_DISABLED);
+    is(DISABLED, SLUICE_NEVER);
 }
 
 

@@ -178,17 +178,23 @@ sub members {
 
     for my $path (sort glob "$dir/pool.*") {
         my ($pool) = $path =~ m{/pool\.([^/]+)\.\d+$};
+        my $file = sections($path, 3);
+        my $line = -1;
 
-        for (unpack '(a640)*', sections($path, 3)->{section}[0]) {
-            my ($fingerprint, $state, $used, $id, @in_flight)
-                = unpack 'Q Q Q x40 Z48 x16 S*', $_;
+        for (unpack '(a320)*', $file->{section}[1]) {
+            my ($state, $fingerprint, $used, $id)
+                = unpack 'Q x40 Q x72 Q x120 Z48', $_;
 
+            $line++;
             next if !$fingerprint;
 
+            # a column of 1024 numbers for each slot
             my $sum = 0;
-            $sum += $_ for @in_flight;
+            $sum += unpack 'x' . 2 * (1024 * $_ + $line) . ' S',
+                           $file->{section}[2] for 0 .. 255;
+
             push @lines, { pool => $pool, id => $id, used => $used,
-                           in_flight => $sum, state => $state >> 56 };
+                           in_flight => $sum, state => $state & 15 };
         }
     }
 
