@@ -388,6 +388,8 @@ ngx_http_sluice_try_count(ngx_http_sluice_try_t *t)
 
     kt = &ctx->tries[ctx->ntries++];
 
+    sluice_member_use(ctx->key->line);
+
     kt->key = ctx->key;
     kt->state = t->request->upstream_states->nelts - 1;
 
@@ -450,21 +452,17 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
 
     t->stale = 0;
 
-    if (ngx_http_sluice_try_count(t) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     rc = t->get(pc, t->data);
 
-    if (rc == NGX_BUSY && t->tries > 1 && t->remake) {
+    if (rc == NGX_BUSY && t->tries != 0 && t->remake) {
         rc = ngx_http_sluice_try_origins(pc, t);
     }
 
-    if (rc != NGX_BUSY && rc != NGX_ERROR) {
-        sluice_member_use(t->ctx->key->line);
+    if (rc == NGX_BUSY || rc == NGX_ERROR) {
+        return rc;
     }
 
-    return rc;
+    return (ngx_http_sluice_try_count(t) == NGX_OK) ? rc : NGX_ERROR;
 }
 
 
@@ -1047,8 +1045,6 @@ ngx_http_sluice_try_output(void *data, ngx_chain_t *in)
         if (ngx_http_sluice_try_count(t) != NGX_OK) {
             return NGX_ERROR;
         }
-
-        sluice_member_use(t->ctx->key->line);
     }
 
     return ngx_chain_writer(&u->writer, in);
