@@ -335,7 +335,7 @@ asan: ## unit tests, readers, t/*.t and keys' load under ASan and UBSan, nginx f
 	    $(PROVE) -j2 -It/lib t/*.t
 	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
 	    SLUICE_NGINX=$(abspath $(ASAN_NGINX)) SLUICE_MODULE=                   \
-	    $(PROVE) -e '$(PYTHON)' t/e2e/92-keys-abort.py
+	    $(PROVE) -e '$(PYTHON)' t/e2e/90-keys.py t/e2e/92-keys-abort.py
 
 .PHONY: tsan
 tsan: ## the stress of threads, and sluiced, under TSan

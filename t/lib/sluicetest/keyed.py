@@ -285,6 +285,28 @@ async def _receive(reader):
     return Answer(int(line.split()[1]), headers, body)
 
 
+async def ask_and_reset(port, path, n, leave):
+    """A request of HTTP/2, and its stream is reset `leave` seconds later."""
+    def frame(type, flags, stream, payload):
+        return struct.pack("!I", len(payload))[1:] \
+            + struct.pack("!BBI", type, flags, stream) + payload
+
+    def text(string):
+        return bytes([len(string)]) + string.encode()
+
+    # HPACK: GET, http, and what its static table has no value for
+    headers = b"\x82\x86\x04" + text(path) + b"\x01" + text("gateway") \
+        + b"\x00" + text("x-n") + text(str(n))
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
+                 + frame(1, 5, 1, headers))
+    await asyncio.sleep(leave)
+    writer.write(frame(3, 0, 1, struct.pack("!I", 8)))
+    await asyncio.sleep(0.2)
+    writer.close()
+
+
 class Names(asyncio.DatagramProtocol):
     """A name server: every name has these addresses of IPv4."""
 
