@@ -346,6 +346,7 @@ sluice_member_worse(sluice_member_word_t *w,
     if (state == SLUICE_MEMBER_DISABLED) {
         w->s.level = 0;
         ms = SLUICE_NEVER;
+        rests = false;
 
     } else if (breaker) {
         ms = sluice_member_grown(policy->open, w->s.level, policy->open_max);
@@ -539,7 +540,7 @@ sluice_member_well(sluice_member_t *member, const sluice_member_try_t *try,
     if (!sluice_member_healthy(member)) {
         old = sluice_load16(&member->state);
 
-        do {
+        for ( ;; ) {
             sluice_member_unpack(old, &w);
 
             if (!sluice_member_own(&w, try)
@@ -553,8 +554,7 @@ sluice_member_well(sluice_member_t *member, const sluice_member_try_t *try,
                 brought = SLUICE_MEMBER_HEALTHY;
                 break;
             }
-
-        } while (true);
+        }
     }
 
     sluice_member_clear(member, SLUICE_ROW_ERRORS, try->began);
@@ -833,7 +833,7 @@ sluice_member_tag(const sluice_member_limit_t *limit)
 }
 
 
-/* ms; 0: there is no such tag */
+/* ms; 0: of a word that nobody has used */
 
 static uint32_t
 sluice_member_tag_window(uint64_t tag)
@@ -843,8 +843,7 @@ sluice_member_tag_window(uint64_t tag)
     seconds = tag >> SLUICE_TAG_SECONDS
               & ((1u << (SLUICE_TAG_COUNTS - SLUICE_TAG_SECONDS)) - 1);
 
-    return (seconds <= SLUICE_WINDOW_MAX / 1000) ? (uint32_t) seconds * 1000
-                                                 : 0;
+    return (uint32_t) seconds * 1000;
 }
 
 
@@ -890,7 +889,11 @@ sluice_member_find(sluice_member_t *member, uint64_t tag, uint64_t now,
         }
 
         if (seen != 0 && sluice_slot_index(seen) == SLUICE_TENTATIVE) {
-            free = sluice_slot_abandoned(seen, now);
+
+            /* a rival's, or a dead one's, for the same: the second look */
+
+            free = sluice_slot_tag(seen) == tag
+                   || sluice_slot_abandoned(seen, now);
 
         } else {
             window = sluice_member_tag_window(sluice_slot_tag(seen));

@@ -99,10 +99,10 @@ typedef struct {
     uint64_t                    answers[SLUICE_ANSWERS];
     uint64_t                    probes;         /* numbers given out         */
     uint64_t                    nonce;          /* the same, for windows     */
-    uint64_t                    reserved1[4];
+    uint64_t                    reserved0[4];
 
     char                        id[SLUICE_NAME_MAX];
-    uint8_t                     reserved2[64 - SLUICE_NAME_MAX];
+    uint8_t                     reserved1[64 - SLUICE_NAME_MAX];
 } sluice_member_t;
 
 _Static_assert(sizeof(sluice_member_t) == 320, "member");
@@ -130,7 +130,7 @@ typedef struct {
 
 /* a try, for its answer to be judged by */
 typedef struct {
-    uint64_t  began;            /* ms                                        */
+    uint64_t  began;            /* ms, read before it was taken              */
     uint64_t  probe;            /* which one it is; 0: none                  */
 } sluice_member_try_t;
 
@@ -264,6 +264,8 @@ bool sluice_member_fits(sluice_member_t *member,
 /*
  * Charges it if it fits; state is what a refund needs.  false: it does not
  * fit, or every word of the line is in use by live windows of other kinds.
+ * The clock is to be read just before: of a caller who is stopped for two
+ * windows in between the charge is one to the past.
  */
 bool sluice_member_charge(sluice_member_t *member,
     const sluice_member_limit_t *limit, uint64_t now, uint64_t amount,

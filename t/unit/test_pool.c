@@ -88,6 +88,15 @@ test_lines(void **state)
     sluice_pool_close(&d->dir, &pool);
     assert_false(sluice_pool_named(&again, 0));
     assert_true(sluice_pool_named(&again, 1));
+
+    /* who names none himself sees those of others, found lines and new ones */
+
+    test_open(d, &pool);
+    assert_true(sluice_pool_named(&pool, 1));
+    assert_true(sluice_pool_named(&pool, 4));
+    assert_false(sluice_pool_named(&pool, 0));
+    assert_int_equal(test_member(&pool, 105, "a"), 4);
+    sluice_pool_close(&d->dir, &pool);
     sluice_pool_close(&d->dir, &again);
 
     /* nothing was lost by the last one's going */
@@ -471,10 +480,12 @@ test_layout(void **state)
     assert_int_equal(sluice_file_publish(&d->dir, &file, "pool.p.1",
                                          &test_error), SLUICE_OK);
     assert_false(sluice_pool_possible(&file.header));
+    memset(sluice_file_section(&file, 0), 0xff, SLUICE_POOL_MEMBERS * 640);
 
     test_open(d, &pool);
     assert_string_equal(pool.file.name, "pool.p.2");
-    assert_true(sluice_pool_forget_slot(&d->dir, 1));
+    assert_true(sluice_pool_forget_slot(&d->dir, 2));
+    assert_int_equal(*(uint16_t *) sluice_file_section(&file, 0), 0xffff);
     assert_int_equal(sluice_file_retire(&d->dir, &pool.file), SLUICE_OK);
     sluice_pool_close(&d->dir, &pool);
 
