@@ -271,14 +271,26 @@ sluice_member_give_back(sluice_member_t *member,
 }
 
 
+/* twice as long for each level, and no longer than that */
+
+static uint64_t
+sluice_member_grown(uint64_t ms, unsigned level, uint64_t max)
+{
+    return (ms <= max >> level) ? ms << level : max;
+}
+
+
 /*
  * How often the same has happened: once more if this try began when the last
- * time was over, or was the one that looked whether it still is so.
+ * time was over, or was the one that looked whether it still is so.  A shorter
+ * time than ours would have been is the upstream's own word, and was kept to:
+ * it is no sign that ours is too short.
  */
 
 static unsigned
 sluice_member_level(const sluice_member_word_t *w,
-    const sluice_member_try_t *try, bool breaker, uint64_t now)
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    bool breaker, uint64_t now)
 {
     bool  same, again;
 
@@ -294,19 +306,14 @@ sluice_member_level(const sluice_member_word_t *w,
 
     again = (w->s.state == SLUICE_MEMBER_PROBING)
             ? sluice_member_own(w, try)
-            : w->s.until <= now && try->began >= w->s.since;
+            : w->s.until <= now && try->began >= w->s.since
+              && (breaker
+                  || w->s.until - w->s.since
+                     >= sluice_member_grown(policy->cool, w->s.level,
+                                            policy->cool_max));
 
     return (again && w->s.level < SLUICE_WORD_LEVEL) ? w->s.level + 1
                                                      : w->s.level;
-}
-
-
-/* twice as long for each level, and no longer than that */
-
-static uint64_t
-sluice_member_grown(uint64_t ms, unsigned level, uint64_t max)
-{
-    return (ms <= max >> level) ? ms << level : max;
 }
 
 
@@ -341,7 +348,7 @@ sluice_member_worse(sluice_member_word_t *w,
             && w->s.until > now;
 
     breaker = (reason == SLUICE_REASON_ERRORS);
-    w->s.level = sluice_member_level(w, try, breaker, now);
+    w->s.level = sluice_member_level(w, policy, try, breaker, now);
 
     if (state == SLUICE_MEMBER_DISABLED) {
         w->s.level = 0;
@@ -357,11 +364,12 @@ sluice_member_worse(sluice_member_word_t *w,
              ? sluice_member_hinted(hint, policy->exhausted)
              : policy->exhausted;
 
+    } else if (hint != SLUICE_NEVER) {
+        w->s.level = 0;
+        ms = sluice_member_hinted(hint, policy->cool_max);
+
     } else {
-        ms = (hint != SLUICE_NEVER)
-             ? sluice_member_hinted(hint, policy->cool_max)
-             : sluice_member_grown(policy->cool, w->s.level,
-                                   policy->cool_max);
+        ms = sluice_member_grown(policy->cool, w->s.level, policy->cool_max);
     }
 
     if (rests && sluice_member_after(now, ms) <= w->s.until) {

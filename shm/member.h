@@ -153,8 +153,8 @@ sluice_member_healthy(const sluice_member_t *member)
 {
     const uint64_t  *word = (const uint64_t *) &member->state;
 
-    return __atomic_load_n(word, __ATOMIC_ACQUIRE) == 0
-           && __atomic_load_n(word + 1, __ATOMIC_ACQUIRE) == 0;
+    return (__atomic_load_n(word, __ATOMIC_ACQUIRE)
+            | __atomic_load_n(word + 1, __ATOMIC_ACQUIRE)) == 0;
 }
 
 /*
@@ -186,7 +186,9 @@ uint64_t sluice_member_probe(sluice_member_t *member, uint64_t now,
  *   CLIENT, NONE  say nothing; one's own probe is given back, and another try
  *                 may be it at once
  *   COOL          cools; repeated if the try began when the last time was over,
- *                 so that many at once are one
+ *                 so that many at once are one, and that was no shorter than
+ *                 ours: a hint that was kept to is no sign that we wait too
+ *                 little
  *   DENIED        a strike, if its try began when the last one was counted
  *   EXHAUSTED     half open when that is over
  *   the others    in a row, and of a probe at once, open the breaker: COOLING,

@@ -215,6 +215,52 @@ test_cool_grows_with_repetition(void **state)
 }
 
 
+/*
+ * Who says how long is kept to, and may say so any number of times: that is
+ * no repetition of a time of ours.
+ */
+
+static void
+test_cool_hint_is_no_repetition(void **state)
+{
+    unsigned  i;
+    uint64_t  now;
+
+    (void) state;
+
+    for (now = T, i = 0; i < 10; i++) {
+        hinted(COOL, now, 300, now);
+        is(COOLING, now + 300);
+        assert_int_equal(status().level, 0);
+        now += 300;
+    }
+
+    /* the first of ours, and the second */
+
+    say(COOL, now, now);
+    is(COOLING, now + 1000);
+    now += 1000;
+    say(COOL, now, now);
+    is(COOLING, now + 2000);
+    now += 2000;
+
+    /* said again: begun anew */
+
+    hinted(COOL, now, 300, now);
+    now += 300;
+    say(COOL, now, now);
+    is(COOLING, now + 1000);
+    now += 1000;
+
+    /* it asked for as long as ours would have been, and was not well then */
+
+    hinted(COOL, now, 1000, now);
+    now += 1000;
+    say(COOL, now, now);
+    is(COOLING, now + 2000);
+}
+
+
 static void
 test_cool_burst_is_one(void **state)
 {
@@ -1457,6 +1503,7 @@ main(void)
         test(test_cool_hint_is_capped),
         test(test_cool_hint_of_no_time_is_a_moment),
         test(test_cool_grows_with_repetition),
+        test(test_cool_hint_is_no_repetition),
         test(test_cool_burst_is_one),
         test(test_cool_later_deadline_stays),
         test(test_success_that_began_before_does_not_clear),
