@@ -90,6 +90,8 @@ static void ngx_http_sluice_try_keep(ngx_http_upstream_t *u);
 static ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t,
     sluice_answer_t *answer);
+static void ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t,
+    sluice_answer_t answer, sluice_member_reason_t reason);
 static ngx_int_t ngx_http_sluice_try_again(ngx_http_sluice_try_t *t,
     sluice_answer_t answer);
 static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
@@ -530,6 +532,7 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_sluice_try_t *t = data;
 
+    sluice_answer_t       answer;
     ngx_http_upstream_t  *u;
 
     u = t->u;
@@ -538,7 +541,18 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
         t->ctx->sent = 1;
     }
 
-    if ((state & NGX_PEER_FAILED) && !t->parsed) {
+    if (t->parsed && !t->ctx->judged) {
+
+        /* its body was waited for, and has not come: the status has */
+
+        answer = ngx_http_sluice_key_answer(t->ctx->pool,
+                                            u->headers_in.status_n);
+        ngx_http_sluice_try_judge(t, answer,
+                                  answer == SLUICE_ANSWER_ERROR
+                                  ? SLUICE_REASON_ERRORS
+                                  : SLUICE_REASON_STATUS);
+
+    } else if ((state & NGX_PEER_FAILED) && !t->parsed) {
         ngx_http_sluice_try_failed(pc, t);
     }
 
@@ -679,22 +693,17 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t, sluice_answer_t *answer)
 {
-    uint64_t                 hint;
     ngx_int_t                rc;
-    ngx_uint_t               status;
-    ngx_http_sluice_ctx_t   *ctx;
     sluice_member_reason_t   reason;
 
-    ctx = t->ctx;
-    status = t->u->headers_in.status_n;
-
-    *answer = ngx_http_sluice_key_answer(ctx->pool, status);
+    *answer = ngx_http_sluice_key_answer(t->ctx->pool,
+                                         t->u->headers_in.status_n);
     reason = (*answer == SLUICE_ANSWER_ERROR) ? SLUICE_REASON_ERRORS
                                               : SLUICE_REASON_STATUS;
 
     if (*answer != SLUICE_ANSWER_WELL && *answer != SLUICE_ANSWER_EXHAUSTED) {
 
-        rc = ngx_http_sluice_key_body(t->request, ctx->pool);
+        rc = ngx_http_sluice_key_body(t->request, t->ctx->pool);
 
         if (rc == NGX_AGAIN) {
             return NGX_AGAIN;
@@ -706,16 +715,27 @@ ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t, sluice_answer_t *answer)
         }
     }
 
-    hint = (*answer == SLUICE_ANSWER_COOL
-            || (*answer == SLUICE_ANSWER_EXHAUSTED
+    ngx_http_sluice_try_judge(t, *answer, reason);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t, sluice_answer_t answer,
+    sluice_member_reason_t reason)
+{
+    uint64_t  hint;
+
+    hint = (answer == SLUICE_ANSWER_COOL
+            || (answer == SLUICE_ANSWER_EXHAUSTED
                 && reason == SLUICE_REASON_STATUS))
            ? ngx_http_sluice_key_hint(t->request) : SLUICE_NEVER;
 
-    ctx->sent = 1;
+    t->ctx->sent = 1;
 
-    ngx_http_sluice_key_judge(t->request, ctx, *answer, reason, status, hint);
-
-    return NGX_OK;
+    ngx_http_sluice_key_judge(t->request, t->ctx, answer, reason,
+                              t->u->headers_in.status_n, hint);
 }
 
 
