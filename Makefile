@@ -99,6 +99,10 @@ $(BUILD)/module/Makefile: config | $(BUILD)
 	           --add-dynamic-module=$(CURDIR)                                  \
 	           > $(abspath $(BUILD)/module)/configure.log
 
+# not our CFLAGS of a command line over nginx's, which have them and -mcx16
+
+$(MODULE): MAKEOVERRIDES =
+
 $(MODULE): $(BUILD)/module/Makefile $(MODULE_SRC)
 	@$(MAKE) --no-print-directory -C $(NGX_DEV)                                \
 	    -f $(abspath $(BUILD)/module)/Makefile modules                         \

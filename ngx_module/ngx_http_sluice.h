@@ -30,6 +30,12 @@
 #include <ngx_event.h>
 #include <ngx_http.h>
 
+/*
+ * What follows is of this module alone.  Were it visible, calls from file to
+ * file would go through a table, lest another module has the same name.
+ */
+#pragma GCC visibility push(hidden)
+
 #include "shm/balance.h"
 #include "shm/clock.h"
 #include "shm/conn.h"
@@ -37,7 +43,7 @@
 #include "shm/limit.h"
 
 
-#define NGX_HTTP_SLUICE_ID_LEN          16      /* of a client, bytes        */
+#define NGX_HTTP_SLUICE_ID_LEN          16      /* of client and request     */
 #define NGX_HTTP_SLUICE_CLIENT_LEN      32      /* the same in hex digits    */
 
 #define NGX_HTTP_SLUICE_FULL_REJECT     0
@@ -93,6 +99,8 @@ typedef struct {
 typedef struct {
     ngx_http_complex_value_t    complex;
     ngx_int_t                   index;          /* NGX_ERROR: it is not one  */
+    ngx_http_get_variable_pt    header;         /* $http_authorization's     */
+                                                /* getter; NULL: another     */
 } ngx_http_sluice_value_t;
 
 
@@ -494,6 +502,8 @@ ngx_int_t ngx_http_sluice_log_handler(ngx_http_request_t *r);
 void ngx_http_sluice_usage_start(void);
 void ngx_http_sluice_usage_cancel(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_usage_push(ngx_http_sluice_ctx_t *ctx);
+
+#pragma GCC visibility pop
 
 
 #endif /* _NGX_HTTP_SLUICE_H_INCLUDED_ */

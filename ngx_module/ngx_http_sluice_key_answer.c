@@ -12,6 +12,7 @@
 #define NGX_HTTP_SLUICE_BODY_MAX  2048
 
 
+static ngx_uint_t ngx_http_sluice_body_encoded(ngx_http_upstream_t *u);
 static ngx_uint_t ngx_http_sluice_body_whole(ngx_http_upstream_t *u,
     size_t size);
 static u_char *ngx_http_sluice_find(u_char *data, size_t len,
@@ -55,9 +56,9 @@ ngx_http_sluice_key_body(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool)
         || (u->headers_in.status_n != NGX_HTTP_BAD_REQUEST
             && u->headers_in.status_n != NGX_HTTP_FORBIDDEN
             && u->headers_in.status_n != NGX_HTTP_TOO_MANY_REQUESTS)
-        || u->headers_in.content_encoding != NULL
         || r->method == NGX_HTTP_HEAD
-        || ngx_strcmp(u->conf->module.data, "proxy") != 0)
+        || ngx_strcmp(u->conf->module.data, "proxy") != 0
+        || ngx_http_sluice_body_encoded(u))
     {
         return NGX_DECLINED;
     }
@@ -76,6 +77,34 @@ ngx_http_sluice_key_body(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool)
     }
 
     return ngx_http_sluice_body_whole(u, size) ? NGX_DECLINED : NGX_AGAIN;
+}
+
+
+/* nginx has it at hand only if it is built with gzip */
+
+static ngx_uint_t
+ngx_http_sluice_body_encoded(ngx_http_upstream_t *u)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &u->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == sizeof("Content-Encoding") - 1
+                && ngx_strncasecmp(h[i].key.data,
+                                   (u_char *) "Content-Encoding",
+                                   sizeof("Content-Encoding") - 1)
+                   == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 
@@ -146,28 +175,14 @@ ngx_http_sluice_key_hint(ngx_http_request_t *r)
                       (uint64_t) tp->sec * 1000000 + tp->msec * 1000);
 
     part = &r->upstream->headers_in.headers.part;
-    h = part->elts;
 
-    for (i = 0; /* void */ ; i++) {
+    for ( /* void */ ; part; part = part->next) {
+        h = part->elts;
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
+        for (i = 0; i < part->nelts; i++) {
+            sluice_hints_add(&hints, (char *) h[i].key.data, h[i].key.len,
+                             (char *) h[i].value.data, h[i].value.len);
         }
-
-        /* one that nginx has dropped */
-
-        if (h[i].hash == 0) {
-            continue;
-        }
-
-        sluice_hints_add(&hints, (char *) h[i].key.data, h[i].key.len,
-                         (char *) h[i].value.data, h[i].value.len);
     }
 
     return sluice_hints_wait(&hints);

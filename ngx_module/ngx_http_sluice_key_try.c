@@ -739,7 +739,7 @@ ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t, sluice_answer_t answer,
 }
 
 
-/* has nginx move on, if there is another key; else this answer is the client's */
+/* has nginx move on, if there is another key; else the client gets this one */
 
 static ngx_int_t
 ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)

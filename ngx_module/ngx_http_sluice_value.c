@@ -9,6 +9,8 @@
 static void ngx_http_sluice_where(ngx_conf_t *cf,
     ngx_http_sluice_named_t *named);
 static ngx_uint_t ngx_http_sluice_sole(ngx_str_t *text, ngx_str_t *name);
+static ngx_http_get_variable_pt ngx_http_sluice_authorization(ngx_conf_t *cf,
+    ngx_str_t *name);
 
 
 ngx_int_t
@@ -66,8 +68,10 @@ ngx_http_sluice_compile(ngx_conf_t *cf, ngx_str_t *text,
     }
 
     value->index = NGX_ERROR;
+    value->header = NULL;
 
     if (ngx_http_sluice_sole(text, &name)) {
+        value->header = ngx_http_sluice_authorization(cf, &name);
         value->index = ngx_http_get_variable_index(cf, &name);
 
         if (value->index == NGX_ERROR) {
@@ -119,16 +123,76 @@ ngx_http_sluice_sole(ngx_str_t *text, ngx_str_t *name)
 }
 
 
+/*
+ * The getter of all $http_..., if the name is that of the one whose header
+ * nginx has at hand: the getter would look for it among all headers.
+ */
+
+static ngx_http_get_variable_pt
+ngx_http_sluice_authorization(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_uint_t                  i;
+    ngx_http_variable_t        *v;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    if (name->len != sizeof("http_authorization") - 1
+        || ngx_strncmp(name->data, "http_authorization", name->len) != 0)
+    {
+        return NULL;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    v = cmcf->prefix_variables.elts;
+
+    for (i = 0; i < cmcf->prefix_variables.nelts; i++) {
+        if (v[i].name.len == sizeof("http_") - 1
+            && ngx_strncmp(v[i].name.data, "http_", v[i].name.len) == 0)
+        {
+            return v[i].get_handler;
+        }
+    }
+
+    return NULL;
+}
+
+
 /* the text is the request's or the variable's own: not to be written to */
 
 ngx_int_t
 ngx_http_sluice_value(ngx_http_request_t *r, ngx_http_sluice_value_t *value,
     ngx_str_t *text)
 {
+    ngx_table_elt_t            *header;
+    ngx_http_variable_t        *v;
     ngx_http_variable_value_t  *vv;
+    ngx_http_core_main_conf_t  *cmcf;
 
     if (value->index == NGX_ERROR) {
         return ngx_http_complex_value(r, &value->complex, text);
+    }
+
+    if (value->header != NULL) {
+        cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+        v = cmcf->variables.elts;
+
+        /* a "map" has another getter, and "set" has given it a value */
+
+        if (v[value->index].get_handler == value->header
+            && !r->variables[value->index].valid)
+        {
+            header = r->headers_in.authorization;
+
+            /* without a hash: somebody has taken it away */
+
+            if (header == NULL || header->hash == 0) {
+                ngx_str_null(text);
+
+            } else {
+                *text = header->value;
+            }
+
+            return NGX_OK;
+        }
     }
 
     vv = ngx_http_get_flushed_variable(r, value->index);

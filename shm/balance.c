@@ -737,12 +737,9 @@ sluice_balance_why(sluice_balance_t *balance,
         } else if (!sluice_balance_fits(balance, i, pick->tokens, pick->now,
                                         &wait))
         {
-            if (wait != SLUICE_NEVER) {
-                limited = true;
+            /* what never fits it: for this request there is no such member */
 
-            } else {
-                other = true;
-            }
+            limited |= (wait != SLUICE_NEVER);
 
         } else {
 

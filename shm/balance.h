@@ -23,10 +23,10 @@
  *   - a member is *limited* while it cools after a 429, or one of its windows
  *     is full for a time that is known;
  *   - it is *out of the pool* while it is disabled, exhausted, or cools because
- *     the operator says so: that is his to mend, and says nothing about now;
+ *     the operator says so, which is his to mend and says nothing about now;
+ *     and for a request that asks more tokens than a window of it has;
  *   - anything else is *trouble*: its breaker is open, its probe is out, it has
- *     no place, what is asked will never fit, or the request has had it and it
- *     is well otherwise.
+ *     no place, or the request has had it and it is well otherwise.
  *
  * COOLING: one is limited at least, and none has trouble; else NONE (503).  A
  * member in `had` counts by its present state, backups as all others do.

@@ -39,8 +39,12 @@ static const char  *sluice_outcomes[SLUICE_OUTCOME_COUNT] = {
 };
 
 
-static bool sluice_record_put(sluice_record_t *record, sluice_item_tag_t tag,
-    const void *head, size_t head_len, const void *data, size_t len);
+static inline uint8_t *sluice_record_begin(sluice_record_t *record,
+    sluice_item_tag_t tag, size_t head_len, size_t *len);
+static size_t sluice_record_cut(sluice_record_t *record, sluice_item_tag_t tag,
+    size_t used, size_t limit);
+static inline void sluice_record_end(sluice_record_t *record, uint8_t *p,
+    const void *data, size_t len);
 
 
 size_t
@@ -83,7 +87,17 @@ bool
 sluice_record_add(sluice_record_t *record, sluice_item_tag_t tag,
     const void *data, size_t len)
 {
-    return sluice_record_put(record, tag, NULL, 0, data, len);
+    uint8_t  *p;
+
+    p = sluice_record_begin(record, tag, 0, &len);
+
+    if (p == NULL) {
+        return false;
+    }
+
+    sluice_record_end(record, p, data, len);
+
+    return true;
 }
 
 
@@ -91,19 +105,27 @@ bool
 sluice_record_add_try(sluice_record_t *record, sluice_record_try_t *t,
     const void *key, size_t key_len, const void *addr, size_t len)
 {
-    uint8_t  head[sizeof(sluice_record_try_t) + SLUICE_RECORD_KEY_MAX];
+    uint8_t  *p;
 
     t->key_len = (uint16_t) key_len;
 
-    memcpy(head, t, sizeof(sluice_record_try_t));
+    p = sluice_record_begin(record, SLUICE_ITEM_TRY,
+                            sizeof(sluice_record_try_t) + key_len, &len);
 
-    if (key_len != 0) {
-        memcpy(head + sizeof(sluice_record_try_t), key, key_len);
+    if (p == NULL) {
+        return false;
     }
 
-    return sluice_record_put(record, SLUICE_ITEM_TRY, head,
-                             sizeof(sluice_record_try_t) + key_len,
-                             addr, len);
+    memcpy(p, t, sizeof(sluice_record_try_t));
+    p += sizeof(sluice_record_try_t);
+
+    if (key_len != 0) {
+        memcpy(p, key, key_len);
+    }
+
+    sluice_record_end(record, p + key_len, addr, len);
+
+    return true;
 }
 
 
@@ -111,25 +133,39 @@ bool
 sluice_record_add_field(sluice_record_t *record, const void *name,
     size_t name_len, const void *value, size_t len)
 {
-    uint8_t  head[1 + SLUICE_FIELD_NAME_MAX];
+    uint8_t  *p;
 
-    head[0] = (uint8_t) name_len;
-    memcpy(head + 1, name, name_len);
+    p = sluice_record_begin(record, SLUICE_ITEM_FIELD, 1 + name_len, &len);
 
-    return sluice_record_put(record, SLUICE_ITEM_FIELD, head, 1 + name_len,
-                             value, len);
+    if (p == NULL) {
+        return false;
+    }
+
+    *p++ = (uint8_t) name_len;
+    memcpy(p, name, name_len);
+
+    sluice_record_end(record, p + name_len, value, len);
+
+    return true;
 }
 
 
-static bool
-sluice_record_put(sluice_record_t *record, sluice_item_tag_t tag,
-    const void *head, size_t head_len, const void *data, size_t len)
+/*
+ * Makes an item of a head and a value of *len bytes, which is cut to what it
+ * may have; nobody sees it yet.  Returns where its head goes, NULL: no room.
+ */
+
+static inline uint8_t *
+sluice_record_begin(sluice_record_t *record, sluice_item_tag_t tag,
+    size_t head_len, size_t *len)
 {
-    size_t    room, max, limit;
+    size_t    used, limit;
     uint8_t  *p, flags;
     uint16_t  n;
 
+    used = record->length + SLUICE_ITEM_HEAD + head_len;
     limit = SLUICE_RECORD_MAX;
+    flags = 0;
 
     /* clients fill fields: who paid for the request must have room, too */
 
@@ -137,47 +173,59 @@ sluice_record_put(sluice_record_t *record, sluice_item_tag_t tag,
         limit -= SLUICE_RECORD_KEPT;
     }
 
-    room = (record->length < limit) ? limit - record->length : 0;
-    max = head_len + sluice_items[tag].value;
-    flags = 0;
+    if (*len > sluice_items[tag].value || used + *len > limit) {
 
-    if (room < SLUICE_ITEM_HEAD + head_len + (len != 0)) {
-        record->flags |= SLUICE_RECORD_CUT;
-        return false;
-    }
+        *len = sluice_record_cut(record, tag, used, limit);
 
-    if (max > room - SLUICE_ITEM_HEAD) {
-        max = room - SLUICE_ITEM_HEAD;
-    }
+        if (*len == 0) {
+            return NULL;
+        }
 
-    if (len > max - head_len) {
-        len = max - head_len;
         flags = SLUICE_ITEM_CUT;
-        record->flags |= SLUICE_RECORD_CUT;
     }
 
     p = (uint8_t *) record + record->length;
-    n = (uint16_t) (head_len + len);
+    n = (uint16_t) (head_len + *len);
 
     p[0] = (uint8_t) tag;
     p[1] = flags;
     memcpy(p + 2, &n, 2);
 
-    if (head_len != 0) {
-        memcpy(p + SLUICE_ITEM_HEAD, head, head_len);
-    }
+    return p + SLUICE_ITEM_HEAD;
+}
 
+
+/* what a value may have that is too long; 0: nothing */
+
+static size_t
+sluice_record_cut(sluice_record_t *record, sluice_item_tag_t tag, size_t used,
+    size_t limit)
+{
+    size_t  room;
+
+    record->flags |= SLUICE_RECORD_CUT;
+
+    room = (used < limit) ? limit - used : 0;
+
+    return (room < sluice_items[tag].value) ? room : sluice_items[tag].value;
+}
+
+
+/* puts the value at p, behind the head, and shows the item */
+
+static inline void
+sluice_record_end(sluice_record_t *record, uint8_t *p, const void *data,
+    size_t len)
+{
     if (len != 0) {
-        memcpy(p + SLUICE_ITEM_HEAD + head_len, data, len);
+        memcpy(p, data, len);
     }
 
     /* pairs with the reader of a dead owner's entry: the item, then length */
 
     __atomic_store_n(&record->length,
-                     record->length + (uint32_t) (SLUICE_ITEM_HEAD + n),
+                     (uint32_t) (p + len - (uint8_t *) record),
                      __ATOMIC_RELEASE);
-
-    return true;
 }
 
 

@@ -2,7 +2,8 @@
 /*
  * What the commands of sluicectl share: careful reading and two ways to
  * print.  Files are opened to look: no lock, no map, nothing written; bytes
- * are copied to private memory and checked there.
+ * are copied to private memory and checked there.  The one that writes, as it
+ * is told to, is ctl_key.c.
  */
 
 #ifndef SLUICE_CTL_H
@@ -24,7 +25,10 @@ typedef enum {
 } sluice_cell_t;
 
 
-/* a column is a member of the rows; what has none stands in JSON only */
+/*
+ * A column is a member of the rows, "a.b" one of a member; what has none stands
+ * in JSON only.
+ */
 typedef struct {
     const char     *key;
     const char     *title;
@@ -42,8 +46,17 @@ typedef struct {
 typedef struct {
     sluice_dir_t             dir;
     bool                     json;
+    bool                     all;           /* former members, too           */
     uint64_t                 top;           /* keys of a zone                */
+    uint64_t                 duration;      /* ms; 0: not said               */
+    const char              *key;           /* files of master keys; NULL:   */
+    const char              *new_key;       /* not said                      */
     uint64_t                 now;           /* wall clock, microseconds      */
+
+    const char             **words;         /* the command and what it is of */
+    unsigned                 nwords;
+    void                    *data;          /* the command's own             */
+    int                      code;          /* to exit with                  */
 
     const sluice_column_t   *columns;       /* of the table under way        */
     unsigned                 rows;
@@ -58,10 +71,21 @@ typedef struct {
 void sluice_ctl_status(sluice_ctl_t *ctl);
 void sluice_ctl_requests(sluice_ctl_t *ctl);
 void sluice_ctl_hottest(sluice_ctl_t *ctl);
+void sluice_ctl_keys(sluice_ctl_t *ctl);
+void sluice_ctl_key(sluice_ctl_t *ctl);
+void sluice_ctl_seal(sluice_ctl_t *ctl);
 
 
-/* ctl_conn.c: a part of status */
+/* ctl_conn.c, ctl_keys.c: parts of status */
 void sluice_ctl_conns(sluice_ctl_t *ctl);
+void sluice_ctl_pools(sluice_ctl_t *ctl);
+
+/*
+ * What a member's state word says at `now`, in monotonic ms; SLUICE_NEVER: it
+ * is from before the last boot.
+ */
+void sluice_ctl_state(sluice_ctl_t *ctl, bson_t *row, sluice_u128_t word,
+    uint64_t now);
 
 
 /* ctl_read.c */
@@ -83,6 +107,14 @@ bool sluice_ctl_each_slot(sluice_ctl_t *ctl, const sluice_file_t *file,
 
 void sluice_ctl_skip(sluice_ctl_t *ctl, const char *file, const char *fmt,
     ...) __attribute__((format(printf, 3, 4)));
+
+
+/* whether a file is the subject's: zone.rpm.1 of rpm */
+bool sluice_ctl_is(const char *file, const char *prefix, const char *subject);
+
+/* says why a command did not do what it was told, and what to exit with */
+void sluice_ctl_fail(sluice_ctl_t *ctl, int code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 
 /* ctl_out.c */
@@ -114,8 +146,14 @@ void sluice_ctl_text(bson_t *row, const char *key, const char *text,
 void sluice_ctl_named(bson_t *row, const char *key, const char *file,
     const char *prefix);
 
-/* "since" and "age_s" of a wall clock time in microseconds */
+/* a wall clock time in microseconds; none if it is 0 or in no year */
+bool sluice_ctl_time(bson_t *row, const char *key, uint64_t time);
+
+/* "since" and "age_s" of such a time */
 void sluice_ctl_since(const sluice_ctl_t *ctl, bson_t *row, uint64_t time);
+
+/* 3m20s */
+void sluice_ctl_age(double seconds, char *buf, size_t size);
 
 
 #endif /* SLUICE_CTL_H */

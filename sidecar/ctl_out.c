@@ -21,7 +21,6 @@ static void sluice_ctl_cell(const sluice_column_t *column,
 static void sluice_ctl_format(const sluice_column_t *column,
     const bson_iter_t *value, char *buf, size_t size);
 static void sluice_ctl_bytes(double n, char *buf, size_t size);
-static void sluice_ctl_age(double seconds, char *buf, size_t size);
 static void sluice_ctl_plain(const char *text, char *buf, size_t size);
 static void sluice_ctl_json(const bson_t *document);
 
@@ -174,12 +173,14 @@ sluice_ctl_cell(const sluice_column_t *column, const bson_t *row, bool last)
 {
     char          buf[256];
     int           width;
-    bson_iter_t   iter;
+    bson_iter_t   iter, value;
 
     strcpy(buf, "-");
 
-    if (bson_iter_init_find(&iter, row, column->key)) {
-        sluice_ctl_format(column, &iter, buf, sizeof(buf));
+    if (bson_iter_init(&iter, row)
+        && bson_iter_find_descendant(&iter, column->key, &value))
+    {
+        sluice_ctl_format(column, &value, buf, sizeof(buf));
     }
 
     width = column->width;
@@ -250,7 +251,7 @@ sluice_ctl_bytes(double n, char *buf, size_t size)
 }
 
 
-static void
+void
 sluice_ctl_age(double seconds, char *buf, size_t size)
 {
     long long  s;
@@ -343,8 +344,8 @@ sluice_ctl_named(bson_t *row, const char *key, const char *file,
 }
 
 
-void
-sluice_ctl_since(const sluice_ctl_t *ctl, bson_t *row, uint64_t time)
+bool
+sluice_ctl_time(bson_t *row, const char *key, uint64_t time)
 {
     char       text[64];
     size_t     len;
@@ -356,14 +357,22 @@ sluice_ctl_since(const sluice_ctl_t *ctl, bson_t *row, uint64_t time)
     if (time == 0 || gmtime_r(&seconds, &tm) == NULL
         || tm.tm_year > 9999 - 1900)
     {
-        return;
+        return false;
     }
 
     len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(text + len, sizeof(text) - len, ".%06uZ",
              (unsigned) (time % 1000000));
 
-    BSON_APPEND_UTF8(row, "since", text);
-    BSON_APPEND_DOUBLE(row, "age_s", ctl->now > time
-                                     ? (double) (ctl->now - time) / 1e6 : 0.0);
+    return BSON_APPEND_UTF8(row, key, text);
+}
+
+
+void
+sluice_ctl_since(const sluice_ctl_t *ctl, bson_t *row, uint64_t time)
+{
+    if (sluice_ctl_time(row, "since", time)) {
+        BSON_APPEND_DOUBLE(row, "age_s", ctl->now > time
+                           ? (double) (ctl->now - time) / 1e6 : 0.0);
+    }
 }

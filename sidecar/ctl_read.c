@@ -234,6 +234,34 @@ sluice_ctl_each_slot(sluice_ctl_t *ctl, const sluice_file_t *file,
 }
 
 
+bool
+sluice_ctl_is(const char *file, const char *prefix, const char *subject)
+{
+    char      name[SLUICE_NAME_MAX];
+    unsigned  number;
+
+    return sluice_name_parse(file, prefix, name, sizeof(name), &number)
+           && strcmp(name, subject) == 0;
+}
+
+
+void
+sluice_ctl_fail(sluice_ctl_t *ctl, int code, const char *fmt, ...)
+{
+    va_list  args;
+
+    fprintf(stderr, "sluicectl: ");
+
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+
+    fprintf(stderr, "\n");
+
+    ctl->code = code;
+}
+
+
 /* on the standard error at once, and in the JSON at its end */
 
 void

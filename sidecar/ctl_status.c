@@ -7,7 +7,6 @@
 #include "clock.h"
 #include "lane.h"
 #include "limit.h"
-#include "pool.h"
 #include "workers.h"
 
 #include <stdio.h>
@@ -28,10 +27,6 @@ static void sluice_ctl_slot(sluice_ctl_t *ctl, const sluice_file_t *file,
     const sluice_slot_t *slot, unsigned i);
 static void sluice_ctl_lanes(sluice_ctl_t *ctl);
 static void sluice_ctl_lane(sluice_ctl_t *ctl, const char *name);
-static void sluice_ctl_pools(sluice_ctl_t *ctl);
-static void sluice_ctl_pool(sluice_ctl_t *ctl, const char *name);
-static void sluice_ctl_member_row(sluice_ctl_t *ctl, const char *pool,
-    const sluice_member_t *member, uint32_t in_flight, bool stale);
 static void sluice_ctl_zones(sluice_ctl_t *ctl);
 static void sluice_ctl_zone(sluice_ctl_t *ctl, const char *name);
 static void sluice_ctl_zone_live(sluice_u128_t slot, void *data);
@@ -58,17 +53,6 @@ static const sluice_column_t  sluice_ctl_lane_columns[] = {
     { "pushed", "PUSHED", 12, SLUICE_CELL_NUMBER },
     { "refused", "REFUSED", 8, SLUICE_CELL_NUMBER },
     { "damaged", "DAMAGED", 7, SLUICE_CELL_BYTES },
-    { NULL, NULL, 0, 0 }
-};
-
-static const sluice_column_t  sluice_ctl_pool_columns[] = {
-    { "pool", "POOL", 16, SLUICE_CELL_TEXT },
-    { "number", "N", 3, SLUICE_CELL_NUMBER },
-    { "member", "MEMBER", 20, SLUICE_CELL_TEXT },
-    { "state", "STATE", 10, SLUICE_CELL_TEXT },
-    { "until_s", "FOR", 8, SLUICE_CELL_AGE },
-    { "in_flight", "IN-FLIGHT", 9, SLUICE_CELL_NUMBER },
-    { "used", "USED", 12, SLUICE_CELL_NUMBER },
     { NULL, NULL, 0, 0 }
 };
 
@@ -260,99 +244,6 @@ sluice_ctl_lane(sluice_ctl_t *ctl, const char *name)
 
     bson_destroy(&row);
     sluice_file_close(&ctl->dir, &file);
-}
-
-
-static void
-sluice_ctl_pools(sluice_ctl_t *ctl)
-{
-    sluice_ctl_files(ctl, "pools", sluice_ctl_pool_columns,
-                     SLUICE_POOL_PREFIX, sluice_ctl_pool);
-}
-
-
-static void
-sluice_ctl_pool(sluice_ctl_t *ctl, const char *name)
-{
-    bool              stale;
-    size_t            size, columns;
-    unsigned          i, slot;
-    uint16_t         *column;
-    uint32_t          in_flight;
-    sluice_file_t     file;
-    sluice_member_t  *members;
-
-    if (!sluice_ctl_open(ctl, name, SLUICE_FILE_POOL, &file, &stale)) {
-        return;
-    }
-
-    size = SLUICE_POOL_MEMBERS * sizeof(sluice_member_t);
-    columns = SLUICE_SLOTS * SLUICE_POOL_MEMBERS * sizeof(uint16_t);
-
-    members = aligned_alloc(_Alignof(sluice_member_t), size);
-    column = malloc(columns);
-
-    if (!sluice_pool_possible(&file.header)) {
-        sluice_ctl_skip(ctl, name, "it has another geometry");
-
-    } else if (members != NULL && column != NULL
-               && sluice_ctl_read(ctl, &file, 1, 0, members, size)
-               && sluice_ctl_read(ctl, &file, 2, 0, column, columns))
-    {
-        for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
-
-            if (members[i].fingerprint == 0) {
-                continue;
-            }
-
-            for (in_flight = 0, slot = 0; slot < SLUICE_SLOTS; slot++) {
-                in_flight += column[slot * SLUICE_POOL_MEMBERS + i];
-            }
-
-            sluice_ctl_member_row(ctl, name, &members[i], in_flight, stale);
-        }
-    }
-
-    free(column);
-    free(members);
-    sluice_file_close(&ctl->dir, &file);
-}
-
-
-static void
-sluice_ctl_member_row(sluice_ctl_t *ctl, const char *pool,
-    const sluice_member_t *member, uint32_t in_flight, bool stale)
-{
-    char                     text[32];
-    bson_t                   row;
-    uint64_t                 now;
-    const char              *name;
-    sluice_member_status_t   status;
-
-    bson_init(&row);
-
-    sluice_ctl_named(&row, "pool", pool, SLUICE_POOL_PREFIX);
-
-    sluice_ctl_text(&row, "member", member->id, SLUICE_NAME_MAX);
-
-    sluice_member_status(member->state, &status);
-    now = stale ? SLUICE_NEVER : sluice_clock_ms();
-
-    name = sluice_member_state_name(sluice_member_state(&status, now));
-
-    snprintf(text, sizeof(text), "state %u", (unsigned) status.state);
-    BSON_APPEND_UTF8(&row, "state", name != NULL ? name : text);
-
-    if (status.until > now && status.until != SLUICE_NEVER) {
-        BSON_APPEND_DOUBLE(&row, "until_s",
-                           (double) (status.until - now) / 1e3);
-    }
-
-    sluice_ctl_number(&row, "in_flight", in_flight);
-    sluice_ctl_number(&row, "used", member->used);
-
-    sluice_ctl_row(ctl, &row);
-    bson_destroy(&row);
 }
 
 

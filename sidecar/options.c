@@ -108,6 +108,24 @@ static const sluice_option_t  sluice_options[] = {
       SLUICE_OPTION_NUMBER, SLUICE_PROGRAM_CTL, sluice_at(top), 1, 10000,
       "how many keys of each zone \"hottest\" tells" },
 
+    { "all", NULL, NULL, NULL,
+      SLUICE_OPTION_FLAG, SLUICE_PROGRAM_CTL, sluice_at(all), 0, 0,
+      "\"keys\" and \"key\": former members as well, those that\n"
+      "no configuration in use names" },
+
+    { "for", NULL, "TIME", NULL,
+      SLUICE_OPTION_TIME, SLUICE_PROGRAM_CTL, sluice_at(duration),
+      1, 366 * SLUICE_DAY,
+      "how long \"key cool\" lets a key rest" },
+
+    { "key", NULL, "FILE", NULL,
+      SLUICE_OPTION_TEXT, SLUICE_PROGRAM_CTL, sluice_at(key), 0, 0,
+      "the master key that \"seal\" seals under" },
+
+    { "new-key", NULL, "FILE", NULL,
+      SLUICE_OPTION_TEXT, SLUICE_PROGRAM_CTL, sluice_at(new_key), 0, 0,
+      "makes a master key for it, in a new file" },
+
     { "version", NULL, NULL, NULL,
       SLUICE_OPTION_FLAG, SLUICE_BOTH, sluice_at(version), 0, 0,
       "print the version and exit" },
@@ -338,10 +356,29 @@ sluice_options_number(const sluice_option_t *option, const char *value,
 
 
 void
+sluice_help_line(const char *head, const char *help)
+{
+    const char  *p, *end;
+
+    printf("  %-22s", head);
+
+    for (p = help; ; p = end + 1) {
+        end = p + strcspn(p, "\n");
+        printf("%.*s\n", (int) (end - p), p);
+
+        if (*end == '\0') {
+            break;
+        }
+
+        printf("%24s", "");
+    }
+}
+
+
+void
 sluice_options_help(sluice_program_t program)
 {
     char                    head[64];
-    const char             *p, *end;
     const sluice_option_t  *o;
 
     for (o = sluice_options; o->name != NULL; o++) {
@@ -354,18 +391,7 @@ sluice_options_help(sluice_program_t program)
                  o->value != NULL ? " " : "",
                  o->value != NULL ? o->value : "");
 
-        printf("  %-22s", head);
-
-        for (p = o->help; ; p = end + 1) {
-            end = p + strcspn(p, "\n");
-            printf("%.*s\n", (int) (end - p), p);
-
-            if (*end == '\0') {
-                break;
-            }
-
-            printf("%24s", "");
-        }
+        sluice_help_line(head, o->help);
 
         if (o->env != NULL || o->preset != NULL) {
             printf("%25s", "[");

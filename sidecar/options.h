@@ -36,8 +36,12 @@ typedef struct {
     uint64_t      poll;             /* ms                                    */
     uint64_t      log_level;        /* sluice_log_level_t                    */
     uint64_t      top;              /* keys of a zone                        */
+    uint64_t      duration;         /* ms, 0: not said                       */
+    const char   *key;              /* master keys' files, NULL: not said    */
+    const char   *new_key;
     bool          once;
     bool          json;
+    bool          all;
     bool          help;
     bool          version;
 
@@ -54,8 +58,9 @@ typedef struct {
 sluice_status_t sluice_options_parse(sluice_options_t *options,
     sluice_program_t program, int argc, char **argv, sluice_error_t *error);
 
-/* to the standard output */
+/* to the standard output; one line: what it is called, and its text */
 void sluice_options_help(sluice_program_t program);
+void sluice_help_line(const char *head, const char *help);
 
 
 #endif /* SLUICE_OPTIONS_H */

@@ -10,30 +10,54 @@
 #include <string.h>
 
 
-static const struct {
+typedef struct {
     const char  *name;
-    const char  *help;
+    const char  *words;         /* what comes behind it, in --help           */
+    unsigned     min;           /* how many these are                        */
+    unsigned     max;
+    bool         dir;           /* its answer is about the directory         */
     void       (*run)(sluice_ctl_t *ctl);
-} sluicectl_commands[] = {
-    { "status", "workers, counters, lanes, pools, zones",
-      sluice_ctl_status },
-    { "requests", "requests that are open now", sluice_ctl_requests },
-    { "hottest", "the keys that count most in each zone",
-      sluice_ctl_hottest },
-    { NULL, NULL, NULL }
+    const char  *help;
+} sluicectl_command_t;
+
+
+static const sluicectl_command_t  sluicectl_commands[] = {
+
+    { "status", "", 0, 0, true, sluice_ctl_status,
+      "workers, counters, lanes, pools, zones" },
+
+    { "requests", "", 0, 0, true, sluice_ctl_requests,
+      "requests that are open now" },
+
+    { "hottest", "", 0, 0, true, sluice_ctl_hottest,
+      "the keys that count most in each zone" },
+
+    { "keys", " [POOL]", 0, 1, true, sluice_ctl_keys,
+      "states, uses, answers and windows of pools' members" },
+
+    { "key", " VERB POOL ID", 3, 3, true, sluice_ctl_key,
+      "VERB is enable, disable or cool: sets the state of a\n"
+      "member, for all workers at once" },
+
+    { "seal", " [FILE]", 0, 1, false, sluice_ctl_seal,
+      "encrypts a file of secrets, or the standard input,\n"
+      "for a pool to read" },
+
+    { NULL, NULL, 0, 0, false, NULL, NULL }
 };
 
 
 static void
 sluicectl_help(void)
 {
-    unsigned  i;
+    char                        head[64];
+    const sluicectl_command_t  *c;
 
     printf("usage: sluicectl [options] command\n\n");
 
-    for (i = 0; sluicectl_commands[i].name != NULL; i++) {
-        printf("  %-22s%s\n", sluicectl_commands[i].name,
-               sluicectl_commands[i].help);
+    for (c = sluicectl_commands; c->name != NULL; c++) {
+        snprintf(head, sizeof(head), "%s%s", c->name, c->words);
+        sluice_help_line(head, c->help);
     }
 
     printf("\n");
@@ -59,9 +83,10 @@ sluicectl_flush(void)
 int
 main(int argc, char **argv)
 {
-    unsigned          i;
-    sluice_error_t    error;
-    sluice_options_t  options;
+    int                         code;
+    sluice_error_t              error;
+    sluice_options_t            options;
+    const sluicectl_command_t  *c;
 
     static sluice_ctl_t  ctl;
 
@@ -82,33 +107,51 @@ main(int argc, char **argv)
         return sluicectl_flush();
     }
 
-    for (i = 0; sluicectl_commands[i].name != NULL; i++) {
-        if (options.nwords == 1
-            && strcmp(options.words[0], sluicectl_commands[i].name) == 0)
-        {
+    for (c = sluicectl_commands; c->name != NULL; c++) {
+        if (options.nwords != 0 && strcmp(options.words[0], c->name) == 0) {
             break;
         }
     }
 
-    if (sluicectl_commands[i].name == NULL) {
+    if (c->name == NULL) {
         fprintf(stderr, "sluicectl: one command is needed; see --help\n");
         return 2;
     }
 
-    if (sluice_dir_open_reader(&ctl.dir, options.dir, &error) != SLUICE_OK) {
-        fprintf(stderr, "sluicectl: %s\n", error.text);
-        return 1;
+    if (options.nwords - 1 < c->min || options.nwords - 1 > c->max) {
+        fprintf(stderr, "sluicectl: it is \"%s%s\"; see --help\n", c->name,
+                c->words);
+        return 2;
     }
 
     ctl.json = options.json;
+    ctl.all = options.all;
     ctl.top = options.top;
+    ctl.duration = options.duration;
+    ctl.key = options.key;
+    ctl.new_key = options.new_key;
+    ctl.words = options.words;
+    ctl.nwords = options.nwords;
     ctl.now = sluice_clock_wall_us();
 
-    sluice_ctl_begin(&ctl);
-    sluicectl_commands[i].run(&ctl);
-    sluice_ctl_end(&ctl);
+    if (c->dir) {
+        if (sluice_dir_open_reader(&ctl.dir, options.dir, &error) != SLUICE_OK)
+        {
+            fprintf(stderr, "sluicectl: %s\n", error.text);
+            return 1;
+        }
 
-    sluice_dir_close(&ctl.dir);
+        sluice_ctl_begin(&ctl);
+    }
 
-    return sluicectl_flush();
+    c->run(&ctl);
+
+    if (c->dir) {
+        sluice_ctl_end(&ctl);
+        sluice_dir_close(&ctl.dir);
+    }
+
+    code = sluicectl_flush();
+
+    return ctl.code != 0 ? ctl.code : code;
 }

@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 
 use Digest::SHA 'hmac_sha256_hex';
 
-plan tests => 27;
+plan tests => 31;
 
 sub hash { substr hmac_sha256_hex(@_), 0, 32 }
 
@@ -137,3 +137,43 @@ have other ids
 --- response_headers eval
 my $hash = ::hash('2', 'a secret of some length');
 ["X-Client: $hash $hash", "X-Client: []"]
+
+
+
+=== TEST 6: what somebody has made of the header's variable counts
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_client_secret "a secret of some length";
+    map $arg_a $http_authorization { default $arg_a; }
+--- config
+    location = /t {
+        sluice_client $http_authorization;
+        add_header X-Client $sluice_client;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request
+GET /t?a=x
+--- more_headers
+Authorization: y
+--- response_headers eval
+'X-Client: ' . ::hash('x', 'a secret of some length')
+
+
+
+=== TEST 7: the same by "set"
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_client_secret "a secret of some length";
+--- config
+    location = /t {
+        set $http_authorization $arg_a;
+        sluice_client $http_authorization;
+        add_header X-Client $sluice_client;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request
+GET /t?a=x
+--- more_headers
+Authorization: y
+--- response_headers eval
+'X-Client: ' . ::hash('x', 'a secret of some length')

@@ -17,16 +17,19 @@ from sluicetest.stack import BUILD, Stack           # noqa: E402
 
 HEADER = 4096
 CRC_COVERS = 508            # bytes of a header; behind it there is nothing
+MEMBERS = HEADER + 4096     # a pool's, two of them in use, of 320 bytes each
 STEP = int(os.environ.get("SLUICE_FLIP_STEP", "1"))
 
 random.seed(60)
 
 
-def offsets(size):
+def offsets(size, kind):
     """Every STEP-th byte of what is dense, some of the rest."""
     first = random.randrange(STEP)
     dense = list(range(first, CRC_COVERS + 4, STEP))
     dense += range(HEADER + first, min(HEADER + 512, size), STEP)
+    if kind == "pool":
+        dense += range(MEMBERS + first, MEMBERS + 640, STEP)
     rest = range(HEADER + 512, size)
 
     return dense + sorted(random.sample(rest, min(len(rest), 600 // STEP)))
@@ -40,7 +43,7 @@ def run(*argv):
 
 def ctl(files, what):
     return run(os.path.join(BUILD, "sluicectl"), "--dir", files, "--json",
-               what)
+               *what.split())
 
 
 def flip(path, offset):
@@ -61,7 +64,9 @@ def put(path, offset, byte):
 
 def commands(name):
     """Those of sluicectl that read this file."""
-    more = {"lane": ["requests"], "zone": ["hottest"]}
+    verb = random.choice(["disable", "enable", "cool --for 1s"])
+    more = {"lane": ["requests"], "zone": ["hottest"],
+            "pool": ["keys --all", "key --all %s api a" % verb]}
 
     return ["status"] + more.get(name.partition(".")[0], [])
 
@@ -70,7 +75,7 @@ def flips_of(path, name, files):
     """sluicectl over each flip of one file."""
     crashed, silent, garbled, count = [], [], [], 0
 
-    for offset in offsets(os.path.getsize(path)):
+    for offset in offsets(os.path.getsize(path), name.partition(".")[0]):
         byte = flip(path, offset)
         for what in commands(name):
             count += 1
@@ -115,7 +120,7 @@ with Stack("flipped", ring="64k open=4", zone="16k") as stack:
     crashed, silent, count = [], [], 0
     path = os.path.join(stack.files, lane)
     size = os.path.getsize(path)
-    cases = [("flip", offset) for offset in offsets(size)[::2]] \
+    cases = [("flip", offset) for offset in offsets(size, "lane")[::2]] \
         + [("cut", length) for length in (0, 1, 511, 512, 4095, 4096, 8192,
                                           size // 2, size - 1)]
 

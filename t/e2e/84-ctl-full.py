@@ -50,7 +50,8 @@ with tempfile.TemporaryDirectory(prefix="sluice-ctl.") as dir:
             tap.note("%d lanes" % count)
             lanes.fill(count, lanes=count, ring=65536, entries=4, open=1)
             for words in ("status",), ("--json", "status"), ("requests",), \
-                    ("--json", "requests"), ("--help",), ("--version",):
+                    ("--json", "requests"), ("keys",), ("--help",), \
+                    ("--version",):
                 check(lanes.files, *words)
 
     for word in "--help", "--version":

@@ -58,7 +58,8 @@ stress_work(void *data)
                == SLUICE_OK);
 
     for (i = 0; i < STRESS_MEMBERS; i++) {
-        util_check(sluice_pool_member(&pool, i + 1, "m", &line, &error)
+        util_check(sluice_pool_member(&pool, i + 1, "m", 1, &line,
+                                      &error)
                    == SLUICE_OK);
         util_check(line == i);
     }
@@ -76,13 +77,13 @@ stress_work(void *data)
     memset(held, 0, sizeof(held));
 
     for (i = 0; i < STRESS_MEMBERS; i++) {
-        util_check(pool.members[i].in_flight[slot] == 0);
+        util_check(pool.columns[slot][i] == 0);
     }
 
     for (n = 0; n < 20000; n++) {
         k = (unsigned) (util_random(&seed) % STRESS_MEMBERS);
 
-        util_check(pool.members[k].in_flight[slot] == held[k]);
+        util_check(pool.columns[slot][k] == held[k]);
 
         if (held[k] != 0 && util_random(&seed) % 2) {
             held[k]--;
@@ -145,7 +146,7 @@ stress_check_free(sluice_workers_t *workers, sluice_pool_t *pool)
     }
 
     for (i = 0; i < STRESS_MEMBERS; i++) {
-        util_check(sluice_pool_in_flight(&pool->members[i]) == 0);
+        util_check(sluice_pool_in_flight(pool, i) == 0);
     }
 }
 
@@ -203,8 +204,8 @@ main(int argc, char **argv)
             pid[i] = stress_start(&life[i]);
 
             for (i = 0; i < STRESS_MEMBERS; i++) {
-                if (sluice_pool_in_flight(&pool.members[i]) > most) {
-                    most = sluice_pool_in_flight(&pool.members[i]);
+                if (sluice_pool_in_flight(&pool, i) > most) {
+                    most = sluice_pool_in_flight(&pool, i);
                 }
             }
         }

@@ -1,8 +1,8 @@
 
 /*
- * A pool's members keep their lines and states over reloads, states are
- * merged so that the later deadline wins, and in flight is what the slots'
- * columns add up to.
+ * A pool's members keep their lines and states over reloads, a line that
+ * nobody names goes to another when there is no other, and in flight is what
+ * the slots' columns add up to.
  */
 
 #include "pool.h"
@@ -12,6 +12,7 @@
 
 
 static sluice_error_t  test_error;
+static uint64_t        test_now;        /* seconds                           */
 
 
 static void
@@ -27,29 +28,45 @@ test_member(sluice_pool_t *pool, uint64_t fingerprint, const char *id)
 {
     unsigned  line;
 
-    assert_int_equal(sluice_pool_member(pool, fingerprint, id, &line,
+    assert_int_equal(sluice_pool_member(pool, fingerprint, id, test_now, &line,
                                         &test_error), SLUICE_OK);
     assert_string_equal(pool->members[line].id, id);
+    assert_int_equal(pool->members[line].fingerprint, fingerprint);
+    assert_int_equal(pool->members[line].named, test_now);
+    assert_true(sluice_pool_named(pool, line));
 
     return line;
+}
+
+
+/* a name by its number: its fingerprint is the number + 1 */
+
+static unsigned
+test_numbered(sluice_pool_t *pool, unsigned n)
+{
+    char  id[16];
+
+    snprintf(id, sizeof(id), "m%u", n);
+
+    return test_member(pool, 1 + n, id);
 }
 
 
 static void
 test_lines(void **state)
 {
-    unsigned        i;
-    char            id[16];
     util_dir_t     *d = *state;
     sluice_pool_t   pool, again;
 
     test_open(d, &pool);
     assert_string_equal(pool.file.name, "pool.p.1");
+    assert_true(sluice_pool_possible(&pool.file.header));
 
     assert_int_equal(test_member(&pool, 101, "a"), 0);
     assert_int_equal(test_member(&pool, 102, "b"), 1);
     assert_int_equal(test_member(&pool, 103, "c"), 2);
-    sluice_pool_disable(&pool, 1);
+    assert_int_equal(test_member(&pool, 101, "a"), 0);
+    sluice_member_disable(&pool.members[1], 5);
     sluice_pool_take(&pool, 2, 9);
 
     /* a reload: other order, one gone, one new, one with a new secret */
@@ -59,28 +76,230 @@ test_lines(void **state)
     assert_int_equal(test_member(&again, 104, "d"), 3);
     assert_int_equal(test_member(&again, 102, "b"), 1);
     assert_int_equal(test_member(&again, 105, "a"), 4);
-    assert_false(sluice_pool_well(&again, 1, 0));
-    assert_true(sluice_pool_well(&again, 4, 0));
-    assert_int_equal(sluice_pool_in_flight(&again.members[2]), 1);
+    assert_false(sluice_member_healthy(&again.members[1]));
+    assert_true(sluice_member_healthy(&again.members[4]));
+    assert_int_equal(sluice_pool_in_flight(&again, 2), 1);
 
-    for (i = 5; i < SLUICE_POOL_MEMBERS; i++) {
-        snprintf(id, sizeof(id), "m%u", i);
-        assert_int_equal(test_member(&again, 1000 + i, id), i);
-    }
+    /* both have b, each has one of its own, nobody the lines above */
 
-    assert_int_equal(sluice_pool_member(&again, 99, "x", &i, &test_error),
-                     SLUICE_FULL);
-    assert_non_null(strstr(test_error.text, "pool.p.1"));
-    assert_int_equal(test_member(&again, 101, "a"), 0);
-
-    sluice_pool_close(&d->dir, &again);
+    assert_true(sluice_pool_named(&pool, 3));
+    assert_true(sluice_pool_named(&again, 0));
+    assert_false(sluice_pool_named(&again, 5));
     sluice_pool_close(&d->dir, &pool);
+    assert_false(sluice_pool_named(&again, 0));
+    assert_true(sluice_pool_named(&again, 1));
+    sluice_pool_close(&d->dir, &again);
 
     /* nothing was lost by the last one's going */
 
     test_open(d, &pool);
+    assert_false(sluice_pool_named(&pool, 3));
     assert_int_equal(test_member(&pool, 104, "d"), 3);
+    assert_int_equal(test_member(&pool, 102, "b"), 1);
+    assert_false(sluice_member_healthy(&pool.members[1]));
     sluice_pool_close(&d->dir, &pool);
+}
+
+
+/* the one that was named the longest ago, and nothing of it is left */
+
+static void
+test_reuse(void **state)
+{
+    unsigned                i, line;
+    uint64_t                retry;
+    util_dir_t             *d = *state;
+    sluice_pool_t           former, pool;
+    sluice_window_t         window;
+    sluice_member_t        *m, zero;
+    sluice_member_limit_t   limit;
+
+    test_open(d, &former);
+
+    for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
+        test_now = 1000 + (i == 700 ? 0 : 1 + i);
+        assert_int_equal(test_numbered(&former, i), i);
+    }
+
+    /* as many as there are lines: there is no other */
+
+    test_now = 5000;
+    assert_int_equal(sluice_pool_member(&former, 9999, "x", test_now, &line,
+                                        &test_error), SLUICE_FULL);
+    assert_non_null(strstr(test_error.text, "pool.p.1"));
+
+    test_open(d, &pool);
+    assert_int_equal(sluice_pool_member(&pool, 9999, "x", test_now, &line,
+                                        &test_error), SLUICE_FULL);
+    assert_int_equal(test_numbered(&pool, 0), 0);
+
+    m = &pool.members[700];
+    limit.counts = SLUICE_COUNTS_REQUESTS;
+    limit.window = 1000;
+    limit.max = 5;
+    assert_true(sluice_member_limit_init(&limit));
+    assert_true(sluice_member_charge(m, &limit, 1000, 3, &window, &retry));
+    sluice_member_disable(m, 5);
+    m->row[0] = 1;
+    m->row[1] = 1;
+    sluice_pool_take(&pool, 700, 3);
+
+    sluice_pool_close(&d->dir, &former);
+
+    assert_int_equal(test_member(&pool, 9999, "x"), 700);
+    memset(&zero, 0, sizeof(zero));
+    snprintf(zero.id, sizeof(zero.id), "x");
+    zero.fingerprint = 9999;
+    zero.named = test_now;
+    assert_memory_equal(m, &zero, sizeof(zero));
+
+    /* what is in flight is for the slots' owners to take back */
+
+    assert_int_equal(sluice_pool_in_flight(&pool, 700), 1);
+    sluice_pool_give(&pool, 700, 3);
+
+    /* never one that is named, and with the oldest one gone it begins anew */
+
+    assert_int_equal(test_member(&pool, 9998, "y"), 1);
+    assert_int_equal(test_numbered(&pool, 700), 2);
+    assert_int_equal(test_member(&pool, 9999, "x"), 700);
+    sluice_pool_close(&d->dir, &pool);
+}
+
+
+/* one that is being given out is waited for, and not for ever */
+
+static int
+test_hold(void *data)
+{
+    util_dir_t      *d = data;
+    sluice_pool_t    pool;
+
+    util_check(sluice_pool_open(&d->dir, "p", &pool, &test_error)
+               == SLUICE_OK);
+    util_check(sluice_file_lock(&pool.file, SLUICE_LOCK_OWNER, true));
+    usleep(200000);
+
+    return 0;
+}
+
+
+static void
+test_wait(void **state)
+{
+    pid_t           pid;
+    double          begin;
+    unsigned        line;
+    util_dir_t     *d = *state;
+    sluice_pool_t   pool, other;
+
+    test_open(d, &pool);
+    pid = util_fork(test_hold, d);
+
+    while (!sluice_file_locked(&pool.file, SLUICE_LOCK_OWNER)) {
+        usleep(1000);
+    }
+
+    begin = util_now();
+    assert_int_equal(test_member(&pool, 1, "a"), 0);
+    assert_true(util_now() - begin > 0.1);
+    assert_int_equal(util_wait(pid), 0);
+
+    test_open(d, &other);
+    assert_true(sluice_file_lock(&other.file, SLUICE_LOCK_OWNER, true));
+    assert_int_equal(sluice_pool_member(&pool, 2, "b", 1, &line, &test_error),
+                     SLUICE_BUSY);
+    assert_true(util_now() - begin < 20);
+    sluice_pool_close(&d->dir, &other);
+
+    /* it lets go of it whatever it answers */
+
+    test_open(d, &other);
+    assert_int_equal(test_member(&other, 2, "b"), 1);
+    assert_int_equal(test_member(&pool, 3, "c"), 2);
+
+    sluice_pool_close(&d->dir, &other);
+    sluice_pool_close(&d->dir, &pool);
+}
+
+
+/* many masters at once, with members in common: each of them has one line */
+
+#define TEST_RIVALS  6
+#define TEST_COMMON  120
+
+static util_dir_t  *test_rival_dir;
+
+
+static int
+test_rival(void *data)
+{
+    char            id[16];
+    unsigned        i, n, line;
+    sluice_pool_t   pool;
+
+    util_check(sluice_pool_open(&test_rival_dir->dir, "p", &pool, &test_error)
+               == SLUICE_OK);
+
+    for (i = 0; i < TEST_COMMON; i++) {
+        n = (i * 7 + 13 * *(unsigned *) data) % TEST_COMMON;
+        snprintf(id, sizeof(id), "m%u", n);
+        util_check(sluice_pool_member(&pool, 5000 + n, id, 7, &line,
+                                      &test_error) == SLUICE_OK);
+        util_check(pool.members[line].fingerprint == 5000 + n);
+        util_check(strcmp(pool.members[line].id, id) == 0);
+    }
+
+    /* what one holds the others leave alone */
+
+    for (i = 0, n = 0; i < SLUICE_POOL_MEMBERS; i++) {
+        n += pool.members[i].fingerprint >= 5000
+             && sluice_pool_named(&pool, i);
+    }
+
+    util_check(n == TEST_COMMON);
+
+    return 0;
+}
+
+
+static void
+test_rivals(void **state)
+{
+    pid_t           pid[TEST_RIVALS];
+    unsigned        i, n, number[TEST_RIVALS];
+    sluice_pool_t   pool;
+
+    test_rival_dir = *state;
+    test_open(test_rival_dir, &pool);
+
+    /* some lines are free at first, then there are only former members' */
+
+    test_now = 1;
+
+    for (i = 0; i < SLUICE_POOL_MEMBERS - TEST_COMMON / 2; i++) {
+        (void) test_numbered(&pool, i);
+    }
+
+    sluice_pool_close(&test_rival_dir->dir, &pool);
+
+    for (i = 0; i < TEST_RIVALS; i++) {
+        number[i] = i;
+        pid[i] = util_fork(test_rival, &number[i]);
+    }
+
+    for (i = 0; i < TEST_RIVALS; i++) {
+        assert_int_equal(util_wait(pid[i]), 0);
+    }
+
+    test_open(test_rival_dir, &pool);
+
+    for (i = 0, n = 0; i < SLUICE_POOL_MEMBERS; i++) {
+        n += pool.members[i].fingerprint >= 5000;
+    }
+
+    assert_int_equal(n, TEST_COMMON);
+    sluice_pool_close(&test_rival_dir->dir, &pool);
 }
 
 
@@ -88,12 +307,23 @@ static void
 test_in_flight(void **state)
 {
     unsigned        i;
+    uint16_t        lines[3] = { 1, 0, 1023 };
+    uint32_t        sum[3];
     util_dir_t     *d = *state;
     sluice_pool_t   pool;
 
     test_open(d, &pool);
     (void) test_member(&pool, 1, "a");
     (void) test_member(&pool, 2, "b");
+    assert_int_equal(pool.control->slots, 0);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 0);
+
+    sluice_pool_take(&pool, 0, 3);
+    assert_int_equal(pool.control->slots, 4);
+    sluice_pool_take(&pool, 0, 1);
+    assert_int_equal(pool.control->slots, 4);
+    sluice_pool_give(&pool, 0, 3);
+    sluice_pool_give(&pool, 0, 1);
 
     for (i = 0; i < SLUICE_SLOTS; i++) {
         sluice_pool_take(&pool, 0, i);
@@ -102,36 +332,58 @@ test_in_flight(void **state)
 
     sluice_pool_take(&pool, 1, 255);
 
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 512);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[1]), 1);
-    assert_int_equal(pool.members[0].used, 512);
+    assert_int_equal(pool.control->slots, SLUICE_SLOTS);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 512);
+    assert_int_equal(sluice_pool_in_flight(&pool, 1), 1);
+
+    /* what was taken may be given back without a try */
+
+    assert_int_equal(pool.members[0].used, 0);
+    sluice_member_use(&pool.members[0]);
+    assert_int_equal(pool.members[0].used, 1);
+
+    sluice_pool_others(&pool, 255, lines, 3, sum);
+    assert_int_equal(sum[0], 0);
+    assert_int_equal(sum[1], 510);
+    assert_int_equal(sum[2], 0);
+    sluice_pool_others(&pool, 7, lines, 2, sum);
+    assert_int_equal(sum[0], 1);
 
     sluice_pool_give(&pool, 0, 7);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 511);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 511);
 
     /* a column is no less than nothing, and does not run over */
 
     sluice_pool_give(&pool, 0, 7);
     sluice_pool_give(&pool, 0, 7);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 510);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 510);
 
-    pool.members[0].in_flight[7] = UINT16_MAX;
+    pool.columns[7][0] = UINT16_MAX;
     sluice_pool_take(&pool, 0, 7);
-    assert_int_equal(pool.members[0].in_flight[7], UINT16_MAX);
+    assert_int_equal(pool.columns[7][0], UINT16_MAX);
+    assert_false(sluice_pool_take_max(&pool, 0, 7, UINT32_MAX));
+    assert_int_equal(pool.columns[7][0], UINT16_MAX);
 
     assert_true(sluice_pool_forget_slot(&d->dir, 7));
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 510);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[1]), 1);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 510);
+    assert_int_equal(sluice_pool_in_flight(&pool, 1), 1);
     assert_true(sluice_pool_forget_slot(&d->dir, 255));
-    assert_int_equal(sluice_pool_in_flight(&pool.members[0]), 508);
-    assert_int_equal(sluice_pool_in_flight(&pool.members[1]), 0);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 508);
+    assert_int_equal(sluice_pool_in_flight(&pool, 1), 0);
+
+    /* what the file says of itself is not believed */
+
+    pool.control->slots = UINT32_MAX;
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 508);
+    sluice_pool_others(&pool, 0, lines, 3, sum);
+    assert_int_equal(sum[1], 506);
 
     sluice_pool_close(&d->dir, &pool);
 }
 
 
 static void
-test_states(void **state)
+test_max(void **state)
 {
     util_dir_t     *d = *state;
     sluice_pool_t   pool;
@@ -139,47 +391,25 @@ test_states(void **state)
     test_open(d, &pool);
     (void) test_member(&pool, 1, "a");
 
-    assert_true(sluice_pool_well(&pool, 0, 0));
-    assert_int_equal(sluice_pool_recovery(&pool, 0, 5), 0);
+    assert_false(sluice_pool_take_max(&pool, 0, 4, 0));
+    assert_int_equal(pool.control->slots, 0);
 
-    sluice_pool_cool(&pool, 0, 1000);
-    assert_false(sluice_pool_well(&pool, 0, 999));
-    assert_true(sluice_pool_well(&pool, 0, 1000));
-    assert_int_equal(sluice_pool_recovery(&pool, 0, 5), 1000);
-    assert_int_equal(sluice_member_state(pool.members[0].state),
-                     SLUICE_MEMBER_COOLING);
+    assert_true(sluice_pool_take_max(&pool, 0, 4, 2));
+    assert_true(sluice_pool_take_max(&pool, 0, 200, 2));
+    assert_false(sluice_pool_take_max(&pool, 0, 4, 2));
+    assert_false(sluice_pool_take_max(&pool, 0, 9, 2));
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 2);
 
-    /* the later deadline wins, in either order */
+    /* a lower one than are in flight, and those that ask for none */
 
-    sluice_pool_cool(&pool, 0, 500);
-    assert_int_equal(sluice_pool_recovery(&pool, 0, 5), 1000);
-    sluice_pool_cool(&pool, 0, 2000);
-    assert_int_equal(sluice_pool_recovery(&pool, 0, 5), 2000);
+    assert_false(sluice_pool_take_max(&pool, 0, 4, 1));
+    sluice_pool_take(&pool, 0, 4);
+    assert_int_equal(sluice_pool_in_flight(&pool, 0), 3);
 
-    /* disabled is disabled, until somebody enables it */
-
-    sluice_pool_disable(&pool, 0);
-    assert_true(sluice_pool_recovery(&pool, 0, UINT64_MAX) == UINT64_MAX);
-    sluice_pool_cool(&pool, 0, 3000);
-    assert_true(sluice_pool_recovery(&pool, 0, 5) == UINT64_MAX);
-    sluice_pool_enable(&pool, 0);
-    assert_true(sluice_pool_well(&pool, 0, 0));
-
-    /* a deadline past what 56 bits hold does not change the state */
-
-    sluice_pool_cool(&pool, 0, UINT64_MAX);
-    assert_int_equal(sluice_member_state(pool.members[0].state),
-                     SLUICE_MEMBER_COOLING);
-    assert_false(sluice_pool_well(&pool, 0, 1ull << 55));
-
-    /* a state that nobody knows is not well */
-
-    pool.members[0].state = 77ull << 56;
-    assert_false(sluice_pool_well(&pool, 0, 0));
-
-    assert_string_equal(sluice_member_state_name(0), "healthy");
-    assert_string_equal(sluice_member_state_name(2), "disabled");
-    assert_null(sluice_member_state_name(SLUICE_MEMBER_STATES));
+    sluice_pool_give(&pool, 0, 4);
+    sluice_pool_give(&pool, 0, 4);
+    assert_true(sluice_pool_take_max(&pool, 0, 9, 2));
+    assert_false(sluice_pool_take_max(&pool, 0, 9, 2));
 
     sluice_pool_close(&d->dir, &pool);
 }
@@ -194,7 +424,7 @@ test_stale(void **state)
 
     test_open(d, &pool);
     (void) test_member(&pool, 1, "a");
-    sluice_pool_disable(&pool, 0);
+    sluice_member_disable(&pool.members[0], 5);
 
     d->dir.boot_id[0]++;
 
@@ -203,7 +433,7 @@ test_stale(void **state)
     test_open(d, &again);
     assert_string_equal(again.file.name, "pool.p.2");
     assert_int_equal(test_member(&again, 7, "z"), 0);
-    assert_true(sluice_pool_well(&again, 0, 0));
+    assert_true(sluice_member_healthy(&again.members[0]));
 
     /* giving back what a slot held leaves nothing open of the old one */
 
@@ -215,6 +445,44 @@ test_stale(void **state)
 
     sluice_pool_close(&d->dir, &pool);
     sluice_pool_close(&d->dir, &again);
+}
+
+
+/* a file of another layout is left to those who have it, and then removed */
+
+static void
+test_layout(void **state)
+{
+    util_dir_t          *d = *state;
+    sluice_file_t        file;
+    sluice_pool_t        pool;
+    sluice_file_spec_t   spec;
+
+    memset(&spec, 0, sizeof(spec));
+    spec.kind = SLUICE_FILE_POOL;
+    spec.subject = "p";
+    spec.geometry[0] = SLUICE_POOL_MEMBERS;
+    spec.geometry[1] = SLUICE_SLOTS;
+    spec.geometry[2] = 640;
+    spec.section[0] = SLUICE_POOL_MEMBERS * 640;
+
+    assert_int_equal(sluice_file_create(&d->dir, &spec, &file, &test_error),
+                     SLUICE_OK);
+    assert_int_equal(sluice_file_publish(&d->dir, &file, "pool.p.1",
+                                         &test_error), SLUICE_OK);
+    assert_false(sluice_pool_possible(&file.header));
+
+    test_open(d, &pool);
+    assert_string_equal(pool.file.name, "pool.p.2");
+    assert_true(sluice_pool_forget_slot(&d->dir, 1));
+    assert_int_equal(sluice_file_retire(&d->dir, &pool.file), SLUICE_OK);
+    sluice_pool_close(&d->dir, &pool);
+
+    sluice_file_close(&d->dir, &file);
+    assert_int_equal(util_dir_count(&d->dir, "pool.", NULL), 1);
+    test_open(d, &pool);
+    assert_int_equal(util_dir_count(&d->dir, "pool.", NULL), 1);
+    sluice_pool_close(&d->dir, &pool);
 }
 
 
@@ -240,9 +508,13 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         util_test(test_lines),
+        util_test(test_reuse),
+        util_test(test_wait),
+        util_test(test_rivals),
         util_test(test_in_flight),
-        util_test(test_states),
+        util_test(test_max),
         util_test(test_stale),
+        util_test(test_layout),
         util_test(test_unpublished)
     };
 

@@ -67,9 +67,10 @@ test_build(void **state)
 
     assert_true(sluice_record_next(&room.record, &offset, &item));
     assert_int_equal(item.tag, SLUICE_ITEM_TRY);
-    assert_int_equal(item.length, sizeof(t) + 12);
+    assert_int_equal(item.length, sizeof(t) + 1 + 12);
     assert_memory_equal(item.data, &t, sizeof(t));
-    assert_memory_equal(item.data + sizeof(t), "127.0.0.1:80", 12);
+    assert_int_equal(t.key_len, 1);
+    assert_memory_equal(item.data + sizeof(t), "a127.0.0.1:80", 1 + 12);
 
     assert_true(sluice_record_next(&room.record, &offset, &item));
     assert_int_equal(item.tag, SLUICE_ITEM_FIELD);
@@ -154,7 +155,7 @@ test_caps(void **state)
 
     offset = 0;
     assert_true(sluice_record_next(&room.record, &offset, &item));
-    assert_int_equal(item.length, sizeof(t) + 64);
+    assert_int_equal(item.length, sizeof(t) + SLUICE_RECORD_KEY_MAX + 64);
     assert_int_equal(item.flags, SLUICE_ITEM_CUT);
     assert_true(sluice_record_next(&room.record, &offset, &item));
     assert_int_equal(item.length, sluice_item_max(SLUICE_ITEM_FIELD));
@@ -238,11 +239,12 @@ test_full(void **state)
 static void
 test_refused(void **state)
 {
-    size_t           i;
-    uint8_t         *p;
-    uint16_t         n;
-    test_room_t      room, bad;
-    sluice_record_t  *r;
+    size_t                i;
+    uint8_t              *p;
+    uint16_t              n;
+    test_room_t           room, bad;
+    sluice_record_t      *r;
+    sluice_record_try_t   t;
 
     (void) state;
 
@@ -338,6 +340,22 @@ test_refused(void **state)
 
     p[4] = SLUICE_FIELD_NAME_MAX;
     assert_null(sluice_record_check(r, sizeof(bad)));
+
+    /* a key that is as long as its try's item, and longer */
+
+    sluice_record_init(&room.record, 1, 1);
+    memset(&t, 0, sizeof(t));
+    assert_true(sluice_record_add_try(&room.record, &t, "abc", 3, NULL, 0));
+    bad = room;
+    assert_null(sluice_record_check(r, sizeof(bad)));
+
+    t.key_len = 4;
+    memcpy(p + 4, &t, sizeof(t));
+    refused(sizeof(bad), "key past its try");
+
+    t.key_len = 65535;
+    memcpy(p + 4, &t, sizeof(t));
+    refused(sizeof(bad), "key past its try");
 
 #undef refused
 }

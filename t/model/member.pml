@@ -1,0 +1,397 @@
+/*
+ * A pool's member, as shm/member.c merges its states, every interleaving.
+ *
+ * Processes 0 to NP - 1 take the member if it is to be had, as the one probe
+ * if it is half open, and bring an answer some time later: COOL for one tick
+ * of the clock or two, EXHAUSTED, well, or none; ROUNDS times.  With ERRORS,
+ * instead of EXHAUSTED, errors: so many in a row open the breaker, one of a
+ * probe at once.  An operator cools, disables, enables, in any order, OPS
+ * times.  The clock goes to CLOCK at any time; everybody reads it when an
+ * answer has come, and may be stopped for as long as one likes before the
+ * answer is judged.  DEATHS tries never bring one.  HALF: the member is half
+ * open at first.
+ *
+ * A word is W(state, probe, serial, since, until).  Levels and reasons change
+ * nothing of what wins, and EXHAUSTED is here a cooldown that ends half open.
+ * Strikes are a row as errors are, of which DISABLED is the end.
+ *
+ * Claim: nobody takes the member before the latest deadline that a failure
+ * has asked for, but for what the operator does; a success that began before
+ * a failure was seen ends nothing of it; of the probes that nothing has ended
+ * one is out at a time, and another's result does not count for it; DISABLED
+ * is left by the operator alone; a row of errors is never left full.
+ *
+ * Planted bugs: FIRST_WINS and SHORTER keep or take the wrong deadline, EARLY
+ * lets a success end what is not over, BEFORE and SAME one that began before,
+ * or within the same tick, NO_SERIAL takes any probe for one's own, REPEATS
+ * numbers all probes alike, STORE sends a probe without a compare, NO_STICK
+ * lets a failure replace DISABLED, BLIND writes a success without a compare,
+ * UNCLEARED leaves a row as it is when the breaker opens.
+ */
+
+#ifndef NP
+#define NP 2
+#endif
+#ifndef ROUNDS
+#define ROUNDS 2
+#endif
+#ifndef CLOCK
+#define CLOCK 2
+#endif
+#ifndef OPS
+#define OPS 0
+#endif
+#ifndef DEATHS
+#define DEATHS 1
+#endif
+
+#define HEALTHY   0
+#define RESTING   1
+#define PROBING   2
+#define DISABLED  3
+
+#define W(st, p, n, s, u)  ((st) + 4 * (p) + 8 * (n) + 64 * (s) + 1024 * (u))
+#define state(v)   ((v) & 3)
+#define probe(v)   (((v) >> 2) & 1)
+#define serial(v)  (((v) >> 3) & 7)
+#define since(v)   (((v) >> 6) & 15)
+#define until(v)   (((v) >> 10) & 15)
+
+#ifdef REPEATS
+#define NUMBER 1
+#else
+#define NUMBER (1 + probes % 7)
+#endif
+
+short word;
+byte now, probes, row, last;
+byte done, dead;
+
+/* what the claims speak of */
+
+byte deadline;          /* the latest that is asked for                      */
+byte out, expires;      /* whose probe, and until when                       */
+byte trying;            /* who is out on a try: a bit each                   */
+byte before[NP];        /* who was so when I saw my failure...               */
+byte missed;            /* ... and when that was seen which the word is of   */
+
+inline set(v)
+{
+    assert(state(word) != DISABLED);
+    word = v
+}
+
+#ifdef NO_SERIAL
+#define OWN(v)       (n != 0 && state(v) == PROBING)
+#else
+#define OWN(v)       (n != 0 && state(v) == PROBING && serial(v) == n)
+#endif
+
+#ifdef NO_STICK
+#define STICKS(v)  false
+#else
+#define STICKS(v)  (state(v) == DISABLED)
+#endif
+
+#if defined(FIRST_WINS)
+#define STAYS(v, u)  (state(v) == RESTING && until(v) > t)
+#elif defined(SHORTER)
+#define STAYS(v, u)  (state(v) == RESTING && until(v) > t && u > until(v))
+#else
+#define STAYS(v, u)  (state(v) == RESTING && until(v) > t && u <= until(v))
+#endif
+
+#if defined(BEFORE)
+#define AFTER(v)     true
+#elif defined(SAME)
+#define AFTER(v)     (since(v) <= began)
+#else
+#define AFTER(v)     (since(v) < began)
+#endif
+
+#ifdef EARLY
+#define OVER(v)      true
+#else
+#define OVER(v)      (until(v) <= t)
+#endif
+
+#define ENDS(v)      (state(v) == RESTING && !probe(v) && OVER(v) && AFTER(v))
+
+/* a failure asks for it, whoever has brought more before */
+
+inline ask(u)
+{
+    if
+    :: u > deadline -> deadline = u
+    :: else
+    fi
+}
+
+/*
+ * sluice_member_fail: rest for h, half open afterwards if f.  What stays is
+ * decided by what was seen, when it was seen.
+ */
+
+inline look()
+{
+    d_step {
+        old = word;
+        if
+        :: STICKS(old) -> ok = 1
+        :: !STICKS(old) && STAYS(old, t + h) -> ask(t + h); ok = 1
+        :: else
+        fi
+    }
+}
+
+inline fail()
+{
+    look();
+    do
+    :: ok -> break
+    :: !ok && word != old -> look()
+    :: d_step { !ok && word == old ->
+                if
+                :: state(old) == PROBING -> out = 0
+                :: else
+                fi;
+                set(W(RESTING, (probe(old) | f), 0, t, t + h));
+                ask(t + h);
+                missed = before[me];
+                ok = 1 }
+    od
+}
+
+/* sluice_member_well */
+
+inline well()
+{
+    old = word;
+    do
+    :: !OWN(old) && !ENDS(old) -> break
+#ifdef BLIND
+    :: atomic { (OWN(old) || ENDS(old)) ->
+#else
+    :: atomic { (OWN(old) || ENDS(old)) && word != old -> old = word }
+    :: atomic { (OWN(old) || ENDS(old)) && word == old ->
+#endif
+                if
+                :: state(old) == PROBING -> assert(out == me + 1); out = 0
+                :: else -> assert(!((missed >> me) & 1))
+                fi;
+                set(0);
+                missed = 0;
+                break }
+    od;
+#ifdef ERRORS
+    atomic {
+        if
+        :: began >= last -> row = 0; last = 0
+        :: else
+        fi
+    }
+#endif
+}
+
+/* sluice_member_give_back */
+
+inline give_back()
+{
+    old = word;
+    do
+    :: !OWN(old) -> break
+    :: atomic { OWN(old) && word != old -> old = word }
+    :: atomic { OWN(old) && word == old ->
+                assert(out == me + 1);
+                set(W(RESTING, 1, 0, since(old), since(old)));
+                out = 0;
+                break }
+    od
+}
+
+proctype user(byte me)
+{
+    byte t, began, n, h, k, count, round;
+    short old;
+    bit ok, f;
+
+    /* the clock is read, then the word: what it says may have changed */
+
+again:
+    atomic {
+        t = now;
+        began = now;
+        trying = trying | (1 << me);
+        missed = missed & ~(1 << me);
+        do
+        :: k < NP -> before[k] = before[k] & ~(1 << me); k++
+        :: else -> break
+        od;
+        k = 0
+    };
+
+    atomic {
+        old = word;
+        if
+        :: (state(old) == DISABLED
+            || (state(old) != HEALTHY && until(old) > t)) -> goto next
+        :: else -> assert(now >= deadline)
+        fi;
+        if
+        :: state(old) == PROBING || (state(old) == RESTING && probe(old))
+        :: else -> goto answer
+        fi
+    };
+
+    /* sluice_member_probe */
+
+    atomic {
+        probes++;
+        if
+#ifdef STORE
+        :: true ->
+#else
+        :: word == old ->
+#endif
+            n = NUMBER;
+            assert(out == 0 || expires <= t);
+            set(W(PROBING, 1, n, t, t + 1));
+            out = me + 1;
+            expires = t + 1
+        :: else -> goto next
+        fi
+    };
+
+answer:
+    atomic {
+        old = 0;
+        t = now;
+        before[me] = trying & ~(1 << me);
+        if
+        :: dead < DEATHS -> dead++; before[me] = 0; goto gone
+        :: h = 1; goto failed
+        :: h = 2; goto failed
+        :: goto worked
+        :: n != 0 -> goto silent
+#ifdef ERRORS
+        :: goto error
+#else
+        :: h = 2; f = 1; goto failed
+#endif
+        fi
+    };
+
+failed:
+    fail();
+    goto next;
+
+worked:
+    well();
+    goto next;
+
+silent:
+    give_back();
+    goto next;
+
+    /* sluice_member_error */
+
+error:
+    atomic {
+        row++;
+        count = row;
+        if
+        :: t > last -> last = t
+        :: else
+        fi
+    };
+    atomic {
+        h = 1;
+        f = 1;
+        if
+#ifdef ERRORS
+        :: count >= ERRORS || OWN(word)
+#endif
+        :: else -> goto next
+        fi
+    };
+    fail();
+#ifndef UNCLEARED
+    atomic {
+        if
+        :: row == count -> row = 0; last = 0
+        :: else
+        fi
+    };
+#endif
+
+next:
+    atomic {
+        trying = trying & ~(1 << me);
+        before[me] = 0;
+        old = 0; n = 0; t = 0; began = 0; ok = 0; h = 0; f = 0;
+        count = 0;
+        round++;
+        if
+        :: round < ROUNDS -> goto again
+        :: else
+        fi
+    };
+
+gone:
+    done++
+}
+
+proctype operator()
+{
+    byte ops;
+
+    do
+    :: ops < OPS ->
+        ops++;
+        if
+
+        /* each is a loop until its compare succeeds: one step in the end */
+
+        :: d_step { word = W(DISABLED, 0, 0, 0, 0); out = 0 }
+        :: d_step { word = 0; out = 0; deadline = 0; missed = 0;
+                    row = 0; last = 0 }
+        :: d_step {
+               if
+               :: state(word) != DISABLED ->
+                   set(W(RESTING, probe(word), 0, now, now + 1));
+                   out = 0;
+                   deadline = now + 1;
+                   missed = trying
+               :: else
+               fi
+           }
+        fi
+    :: break
+    od;
+    done++
+}
+
+init
+{
+    byte p;
+
+    atomic {
+#ifdef HALF
+        word = W(RESTING, 1, 0, 0, 0);
+#endif
+        do
+        :: p < NP -> run user(p); p++
+        :: else -> break
+        od;
+        run operator()
+    };
+
+    do
+    :: d_step { now < CLOCK -> now++ }
+    :: done == NP + 1 -> break
+    od;
+
+#ifdef ERRORS
+    assert(dead != 0 || row < ERRORS)
+#endif
+}
