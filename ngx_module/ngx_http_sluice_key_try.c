@@ -43,6 +43,8 @@ struct ngx_http_sluice_try_s {
 
     ngx_int_t                     (*process_header)(ngx_http_request_t *r);
     ngx_int_t                     (*reinit_request)(ngx_http_request_t *r);
+    void                          (*finalize_request)(ngx_http_request_t *r,
+                                      ngx_int_t rc);
 
     void                           *data;
     ngx_event_get_peer_pt           get;
@@ -99,6 +101,8 @@ static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
 static ngx_int_t ngx_http_sluice_try_reinit_request(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_try_make(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_output(void *data, ngx_chain_t *in);
+static void ngx_http_sluice_try_finalize_request(ngx_http_request_t *r,
+    ngx_int_t rc);
 static int ngx_libc_cdecl ngx_http_sluice_try_cmp(const void *one,
     const void *two);
 #if (NGX_HTTP_SSL)
@@ -239,6 +243,9 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
         u->output.output_filter = ngx_http_sluice_try_output;
         u->output.filter_ctx = t;
     }
+
+    t->finalize_request = u->finalize_request;
+    u->finalize_request = ngx_http_sluice_try_finalize_request;
 
     ctx->try = t;
 
@@ -977,6 +984,37 @@ ngx_http_sluice_try_output(void *data, ngx_chain_t *in)
     }
 
     return ngx_chain_writer(&u->writer, in);
+}
+
+
+/* and where it never came to that: nothing could be sent to that address */
+
+static void
+ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_upstream_t    *u;
+    ngx_http_sluice_try_t  *t;
+
+    u = r->upstream;
+    t = ngx_http_sluice_try(r);
+
+    if (t == NULL) {
+        return;
+    }
+
+    if (!t->hooked && u->peer.get != NULL && u->state != NULL
+        && (u->state->status == NGX_HTTP_BAD_GATEWAY
+            || u->state->status == NGX_HTTP_GATEWAY_TIME_OUT)
+        && ngx_http_sluice_try_count(t) == NGX_OK)
+    {
+        ngx_http_sluice_key_judge(r, t->ctx,
+                                  u->state->status == NGX_HTTP_BAD_GATEWAY
+                                  ? SLUICE_ANSWER_CONNECT
+                                  : SLUICE_ANSWER_TIMEOUT,
+                                  SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
+    }
+
+    t->finalize_request(r, rc);
 }
 
 
