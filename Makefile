@@ -266,7 +266,7 @@ crash: $(BUILD)/crash ## kill -9 at every fault point of shm/
 	@$(PROVE) -e '' $(BUILD)/crash
 
 .PHONY: nginx-test
-nginx-test: $(MODULE) ## t/*.t: the module in nginx
+nginx-test: $(MODULE) $(BUILD)/sluicectl ## t/*.t: the module in nginx
 	@$(NGINX_ENV) TEST_NGINX_LOAD_MODULES=$(abspath $(MODULE))                \
 	    $(PROVE) -j2 -It/lib t/*.t
 
