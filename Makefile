@@ -314,7 +314,7 @@ NGX_TREE    = $(or $(NGX_SRC),                                                 \
 # nginx's own noise: memcpy() of nothing, and its unaligned loads
 
 .PHONY: asan
-asan: ## unit tests, readers and t/*.t under ASan and UBSan, nginx from source
+asan: $(BUILD)/sluicectl ## unit tests, readers and t/*.t under ASan and UBSan, nginx from source
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS="$(ASAN)"         \
 	    HARDENING= LDFLAGS= unit crash sidecar $(BUILD)/asan/load
 	@$(MAKE) --no-print-directory module

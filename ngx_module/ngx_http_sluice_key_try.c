@@ -22,6 +22,10 @@
 #include <stdlib.h>
 
 
+/* what is shorter stands in a header by chance, and is no secret */
+#define NGX_HTTP_SLUICE_MASK_MIN  8
+
+
 struct ngx_http_sluice_try_s {
     ngx_http_request_t             *request;
     ngx_http_sluice_ctx_t          *ctx;
@@ -90,6 +94,7 @@ static void ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_keep(ngx_http_upstream_t *u);
 static ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
+static void ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t,
     sluice_answer_t *answer);
 static void ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t,
@@ -671,6 +676,8 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
     }
 
     if (!t->parsed) {
+        ngx_http_sluice_try_mask(t);
+
         rc = t->process_header(r);
 
         if (u->process_header != ngx_http_sluice_try_process_header) {
@@ -692,6 +699,56 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
     }
 
     return ngx_http_sluice_try_again(t, answer);
+}
+
+
+/*
+ * A header that repeats the key would carry it to the client, to a cache, and
+ * to the log, as an error or in nginx's own words of debugging.  It may have
+ * come in pieces: looked at is all that has come.
+ */
+
+static void
+ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t)
+{
+    u_char               *p, *start, *last, *end;
+    ngx_str_t            *secret;
+    ngx_http_upstream_t  *u;
+
+    u = t->u;
+    secret = &t->ctx->key->secret;
+
+    if (t->request->cached || secret->len < NGX_HTTP_SLUICE_MASK_MIN) {
+        return;
+    }
+
+    start = u->buffer.start;
+    last = u->buffer.last;
+
+#if (NGX_HTTP_CACHE)
+
+    if (t->request->cache != NULL) {
+        start += t->request->cache->header_start;
+    }
+
+#endif
+
+    p = memmem(start, last - start, secret->data, secret->len);
+
+    if (p == NULL) {
+        return;
+    }
+
+    end = memmem(start, last - start, CRLF CRLF, 4);
+
+    if (end == NULL) {
+        end = last;
+    }
+
+    while (p != NULL && p < end) {
+        ngx_memset(p, '*', secret->len);
+        p = memmem(p, last - p, secret->data, secret->len);
+    }
 }
 
 
