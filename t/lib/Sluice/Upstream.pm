@@ -62,7 +62,7 @@ sub serve {
     my $in = '';
 
     for my $nth (1 .. 1000) {
-        until ($in =~ /\r\n\r\n/ || $in =~ /^(\d+):/ && length $in > $1 + 2) {
+        until ($in =~ /\r\n\r\n/ || $in =~ /^(\d+):/ && length $in >= $1 + 2 + length $1) {
             sysread $sock, $in, 65536, length $in or return;
         }
 
@@ -105,7 +105,7 @@ sub from_scgi {
     return "$is{REQUEST_METHOD} $is{REQUEST_URI} HTTP/1.0\r\n"
            . "Authorization: $is{HTTP_AUTHORIZATION}\r\n"
            . "Content-Length: $is{CONTENT_LENGTH}\r\n\r\n"
-           . substr $in, 3 + $length + length $length;
+           . substr $in, 2 + $length + length $length;
 }
 
 # "STATUS", headers, and a body of which the length is told
