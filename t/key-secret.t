@@ -89,6 +89,7 @@ add_block_preprocessor(sub {
             proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT;
         }
         ' . ($block->config // ''));
+    Sluice::Test::http2_server($block);
     $block->set_value('request', [map { "GET $_" } @paths]);
     $block->set_value('error_code_like', [map { '^([2-5]|$)' } @paths]);
     $block->set_value('x_log', ($block->x_log // '')
@@ -289,5 +290,9 @@ zone=rpm
 
 
 === TEST 19: HTTP/2
---- http2
---- x_path: /well /next
+--- x_http2
+--- x_path: /well
+--- x_curl
+--http2-prior-knowledge -w ' %{http_version}\n' http://127.0.0.1:$HTTP2/next
+--- x_curl_out
+well 2

@@ -6,7 +6,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 63;
+plan tests => 69;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -44,6 +44,7 @@ add_block_preprocessor(sub {
     $block->set_value('http_config', "
         sluice_dir \$TEST_NGINX_SERVER_ROOT/sluice_temp;
         sluice_key_pool p { $keys }
+        sluice_key_pool hashed { balance hash \$uri; $keys }
         upstream two {
             server 127.0.0.1:\$TEST_NGINX_RAND_PORT_1;
             server 127.0.0.1:\$TEST_NGINX_RAND_PORT_2;
@@ -197,6 +198,9 @@ keys=429@a+200@b
 --- error_code eval
 [200, 200, 200]
 --- x_members
+hashed a used=0
+hashed b used=0
+hashed c used=0
 p a used=1 error=0 state=healthy
 p b used=~^[12]$ error=0 state=healthy
 p c used=0
@@ -211,6 +215,9 @@ GET /half/
 --- x_records
 status=200 tries=2 keys=502@a+200@a
 --- x_members
+hashed a used=0
+hashed b used=0
+hashed c used=0
 p a used=2 in_flight=0 connect=1
 p b used=0
 p c used=0
@@ -236,6 +243,7 @@ GET /next/two/one
 --- x_records
 status=200 tries=2 keys=500@a+200@a
 --- x_members
+hashed a used=0
 p a used=2 in_flight=0 error=1
 
 
@@ -272,6 +280,9 @@ keys=401@a+200@b
 status=200 tries=2 keys=504@a+200@b
 tries=1
 --- x_members
+hashed a used=0
+hashed b used=0
+hashed c used=0
 p a timeout=1 in_flight=0
 p b in_flight=0
 p c in_flight=0
@@ -286,6 +297,9 @@ GET /port/?a=A&b=B
 --- x_records
 status=200 tries=3 keys=401@a+401@b+200@c
 --- x_members
+hashed a used=0
+hashed b used=0
+hashed c used=0
 p a used=1 in_flight=0 denied=1
 p b used=1 in_flight=0 denied=1
 p c used=1 in_flight=0
@@ -303,6 +317,7 @@ status=502 tries=1 keys=502@a
 status=502 tries=1 keys=502@a
 outcome=no_key tries=0
 --- x_members
+hashed a used=0
 p a used=2 in_flight=0 connect=2
 
 
@@ -337,3 +352,34 @@ GET /?a=A&b=B
 --- error_code: 200
 --- x_records
 keys=401@a+401@b+200@c
+
+
+
+=== TEST 19: each key once, however many tries there may be
+--- config
+    location / {
+        sluice_key_tries 10;
+        proxy_pass http://two;
+    }
+--- request
+GET /?a=A&b=B&c=C
+--- error_code: 401
+--- x_records
+status=401 tries=3 keys=401@a+401@b+401@c
+
+
+
+=== TEST 20: the one that was refused is not asked again, though it is the hash's
+--- config
+    location / {
+        sluice_key hashed;
+        proxy_pass http://one;
+    }
+--- request eval
+["GET /x?a=A", "GET /x?b=B", "GET /x?c=C"]
+--- error_code eval
+[200, 200, 200]
+--- x_records
+status=200 keys=~^(401@a.)?200@[bc]$
+status=200 keys=~^(401@b.)?200@[ac]$
+status=200 keys=~^(401@c.)?200@[ab]$

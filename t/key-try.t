@@ -62,7 +62,13 @@ add_block_preprocessor(sub {
         location = /t {
             proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
         }
+        location = /nothing {
+            sluice_key off;
+            sluice_usage off;
+            return 204;
+        }
         ' . ($block->config // ''));
+    Sluice::Test::http2_server($block);
 });
 
 run_tests();
@@ -313,16 +319,18 @@ p well used=1 in_flight=0
 
 
 === TEST 11: HTTP/2, and a body
---- http2
+--- x_http2
 --- config
     location = /all {
         sluice_key_next http_401 http_402 http_429 http_500 non_idempotent;
         proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
     }
 --- request
-POST /all
-a=1
---- response_body
+GET /nothing
+--- error_code: 204
+--- x_curl
+--http2-prior-knowledge --data a=1 http://127.0.0.1:$HTTP2/all
+--- x_curl_out
 sk-200 well
 --- x_records
 status=200 tries=6 method=POST

@@ -15,7 +15,9 @@ package Sluice::Test;
 #   x_curl      arguments to curl, a line a call, before the other sections;
 #               what is said of its output is in x_curl_out; a line that begins
 #               with "+MS" is called so many milliseconds after the first, while
-#               others are under way, and its output comes in its turn
+#               others are under way, and its output comes in its turn;
+#               $SERVER is the server's port, $PORT and $HTTP2 are of the first
+#               "listen 127.0.0.1:..." and of that with http2
 #
 # A line has NAME=VALUE or NAME=~PATTERN, only what is named is compared, and
 # "-" is no value.  A value has no spaces.  The directory is sluice_temp in
@@ -197,13 +199,15 @@ sub check_curl {
     my ($block) = @_;
 
     open my $in, '<', $Test::Nginx::Util::ConfFile or die "no nginx.conf: $!";
-    my ($port) = do { local $/; <$in> } =~ /listen\s+127\.0\.0\.1:(\d+)/;
-    my $own = Test::Nginx::Util::server_port();
+    my $conf = do { local $/; <$in> };
+    my %port = (SERVER => Test::Nginx::Util::server_port());
+
+    ($port{PORT}) = $conf =~ /listen\s+127\.0\.0\.1:(\d+)/;
+    ($port{HTTP2}) = $conf =~ /listen\s+127\.0\.0\.1:(\d+) http2/;
     my ($out, @under_way) = ('');
 
     for my $line (grep { /\S/ } split /\n/, $block->x_curl) {
-        $line =~ s/\$PORT/$port/g;
-        $line =~ s/\$SERVER/$own/g;
+        $line =~ s/\$(PORT|SERVER|HTTP2)\b/$port{$1}/g;
 
         my $wait = $line =~ s/^\+(\d+) // ? $1 / 1000 : undef;
         my $sleep = $wait ? "sleep $wait; " : '';
@@ -221,6 +225,20 @@ sub check_curl {
 
     $out =~ s/\r//g;
     Test::More::is($out, $block->x_curl_out, $block->name . ' - x_curl');
+}
+
+# The server's configuration once more, for HTTP/2: nginx 1.22 does not know
+# what the real one writes for "--- http2".  To be called when both are whole.
+
+sub http2_server {
+    my ($block) = @_;
+
+    $block->set_value('http_config', $block->http_config . '
+        server {
+            listen 127.0.0.1:$TEST_NGINX_RAND_PORT_9 http2;
+            ' . $block->config . '
+        }
+    ') if defined $block->x_http2;
 }
 
 # That the directory is not on tmpfs is said on the terminal, too.
