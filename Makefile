@@ -172,9 +172,10 @@ $(BUILD)/load: t/e2e/load.c | $(BUILD)
 	@echo "  build $@"
 	$(Q)$(CC) $(CSTD) $(CFLAGS) $< -o $@
 
-# over the limit table, all alike
+# over the limit table, or a pool, all alike
 
-TABLE_C     = $(addprefix $(BUILD)/,micro fill distance redis_loop ask)
+TABLE_C     = $(addprefix $(BUILD)/,micro fill distance redis_loop ask pick    \
+                                    keys_sim)
 
 $(TABLE_C): $(BUILD)/%: bench/%.c $(BUILD)/libsluice.a bench/table.h
 	@echo "  build $@"
@@ -205,6 +206,10 @@ plot: ready $(BUILD)/micro ## docs/limits.svg: a decision's cost by the number o
 distance: ready $(BUILD)/distance ## how far the limits are from a log of every request
 	@$(BUILD)/distance 2000 10; echo; $(BUILD)/distance 2000 60; echo;         \
 	    $(BUILD)/distance 200 600
+
+.PHONY: keys
+keys: ready $(BUILD)/keys_sim ## how many requests fail with a pool of keys, a simulation
+	@$(BUILD)/keys_sim 480 table
 
 
 # tests: a flavour is the same rules with another BUILD and other CFLAGS

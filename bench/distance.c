@@ -357,8 +357,9 @@ distance_decide(distance_limits_t *limits, distance_sum_t *sum)
         exit(1);
     }
 
-    estimate = (uint64_t) state.previous * (DISTANCE_WINDOW - state.elapsed)
-               + ((uint64_t) state.current + 1) * DISTANCE_WINDOW;
+    estimate = (uint64_t) state.seen.previous
+                 * (DISTANCE_WINDOW - state.seen.elapsed)
+               + ((uint64_t) state.seen.current + 1) * DISTANCE_WINDOW;
 
     sum->wrongly_estimated +=
                  (estimate <= (uint64_t) limits->max * DISTANCE_WINDOW)

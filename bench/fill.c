@@ -131,7 +131,7 @@ fill_flood(uint64_t size, uint64_t keys, uint32_t times)
         hash = sluice_limit_hash(&limit, &n, sizeof(n));
         (void) sluice_limit_peek(&limit, hash, limit.clock(), max, 1, &state);
 
-        if (state.current != flood_counts[n % FLOOD_KINDS]) {
+        if (state.seen.current != flood_counts[n % FLOOD_KINDS]) {
             gone[n % FLOOD_KINDS]++;
         }
     }

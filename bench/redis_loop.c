@@ -246,10 +246,10 @@ redis_ours(sluice_limit_t *limit, uint64_t keys, uint64_t n, bool random)
     sluice_limit_state_t   state;
 
     seed = 1;
-    state.current = 0;
+    state.seen.current = 0;
 
     for (i = 0; i < n; i++) {
-        seed += state.current;
+        seed += state.seen.current;
         key = random ? table_random(&seed, keys) : i;
         len = redis_client(client, key);
 

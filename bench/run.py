@@ -35,6 +35,14 @@ GOALS = {
     "limit.bytes_per_key":            ("bytes", 24, True),
     "limit.vs_limit_req_1m":          ("ratio", 5, False),
     "limit.vs_redis":                 ("ratio", 50, False),
+    "conn.take_give_ns":              ("ns", None, True),
+    "keys.pick_256_ns":               ("ns", 1000, True),
+    "keys.pick_256_round_robin_ns":   ("ns", None, True),
+    "keys.pick_256_least_used_ns":    ("ns", None, True),
+    "keys.pick_256_random_ns":        ("ns", None, True),
+    "keys.pick_256_hash_ns":          ("ns", None, True),
+    "keys.sim_failed_share":          ("share", None, True),   # beside the best
+    "keys.sim_best_share":            ("share", None, True),
     "lane.push_ns":                   ("ns", 150, True),
     "lane.push_allocated":            ("bytes", 0, True),
     "drain.null_per_s":               ("records/s", 500000, False),
@@ -98,7 +106,7 @@ def rows(figures):
         value = figures[name]
         met = None if goal is None else (value <= goal if less
                                          else value >= goal)
-        yield {"name": name, "value": round(value, 3), "unit": unit,
+        yield {"name": name, "value": round(value, 4), "unit": unit,
                "goal": goal, "met": met}
 
 
@@ -111,6 +119,8 @@ def main():
 
     figures = program(args.build, "micro", 300000 if quick else 2000000)
     figures.update(program(args.build, "fill", 300000 if quick else 1500000))
+    figures.update(program(args.build, "pick", 5000 if quick else 20000))
+    figures.update(program(args.build, "keys_sim", 480))
     flavours, ratios = gateway.measure(args.build, 2 if quick else 15,
                                        1 if quick else 2)
     figures.update(ratios)

@@ -123,7 +123,6 @@ typedef struct {
 
     ngx_http_sluice_zone_key_conf_t  key;
     sluice_limit_conf_t         conf;
-    ngx_uint_t                  unit;
     uint64_t                    least;          /* limit of any location, 0: */
                                                 /* none is a number          */
     sluice_limit_t              limit;
@@ -166,6 +165,7 @@ typedef struct {
     uint32_t                    max;            /* units                     */
     uint32_t                    n;              /* units                     */
     sluice_limit_state_t        state;          /* before the charge         */
+    unsigned                    look:1;         /* never charged             */
     unsigned                    charged:1;      /* and neither taken back    */
     unsigned                    refused:1;      /* nor settled               */
 } ngx_http_sluice_charge_t;
@@ -259,6 +259,7 @@ typedef struct {
     ngx_uint_t                  clients;        /* somebody is hashed        */
     ngx_uint_t                  usage;          /* somebody is recorded      */
     ngx_uint_t                  limit_headers;  /* somebody is told          */
+    ngx_uint_t                  other_answers;  /* to refusals, no errors    */
 
     /* from here on: set when the files are opened */
 
@@ -326,6 +327,7 @@ typedef struct {
     unsigned                    judged:1;       /* its answer has come       */
     unsigned                    failed:1;       /* ... and was no good       */
     unsigned                    waits:1;        /* for a key                 */
+    unsigned                    retry_told:1;   /* Retry-After is ours       */
 } ngx_http_sluice_ctx_t;
 
 
@@ -400,6 +402,11 @@ ngx_int_t ngx_http_sluice_zone_key_compile(ngx_conf_t *cf, ngx_str_t *text,
 ngx_int_t ngx_http_sluice_limit_parameter(ngx_conf_t *cf,
     ngx_str_t *parameter, uint64_t *max, ngx_http_sluice_value_t **max_value,
     ngx_uint_t *status, ngx_uint_t *dry_run);
+char *ngx_http_sluice_limit_off(ngx_conf_t *cf, ngx_array_t **limits);
+ngx_int_t ngx_http_sluice_limit_whole(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_uint_t zone, ngx_uint_t limit);
+char *ngx_http_sluice_limit_push(ngx_conf_t *cf, ngx_array_t **limits,
+    void *new, size_t size);
 void ngx_http_sluice_no_client(ngx_conf_t *cf, ngx_http_sluice_named_t *zone,
     ngx_str_t *location);
 ngx_int_t ngx_http_sluice_limit_check(ngx_conf_t *cf,
@@ -483,6 +490,8 @@ ngx_http_sluice_ctx_t *ngx_http_sluice_get_ctx(ngx_http_request_t *r);
 ngx_http_sluice_ctx_t *ngx_http_sluice_create_ctx(ngx_http_request_t *r);
 
 /* refusal */
+void ngx_http_sluice_refusal_init(ngx_http_sluice_main_conf_t *smcf);
+ngx_uint_t ngx_http_sluice_refusal_other(ngx_http_core_loc_conf_t *clcf);
 ngx_int_t ngx_http_sluice_refuse(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, sluice_outcome_t outcome,
     ngx_uint_t status, uint64_t retry);

@@ -38,6 +38,12 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
     if (slcf->key == NULL && slcf->limits == NULL && slcf->conns == NULL
         && !slcf->usage)
     {
+        /* an upstream that answers a refusal has a Retry-After of its own */
+
+        if (r->internal && r == r->main && r->content_handler != NULL) {
+            ngx_http_sluice_refuse_undo(r);
+        }
+
         return NGX_DECLINED;
     }
 

@@ -8,9 +8,6 @@
 #include "ngx_http_sluice.h"
 
 
-/* more on one request than anybody can explain */
-#define NGX_HTTP_SLUICE_CONNS_MAX  16
-
 /* Retry-After of a refusal, ms: nobody knows when a request ends */
 #define NGX_HTTP_SLUICE_CONN_RETRY  1000
 
@@ -288,26 +285,18 @@ ngx_http_sluice_limit_conn(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sluice_loc_conf_t *slcf = conf;
 
+    char                    *rv;
     ngx_int_t                rc;
     ngx_str_t               *value, name;
     ngx_uint_t               i, dry_run;
-    ngx_http_sluice_conn_t  *conn, new;
+    ngx_http_sluice_conn_t   new;
 
     value = cf->args->elts;
 
-    if (slcf->conns == NULL) {
-        return "is off already";
-    }
+    rv = ngx_http_sluice_limit_off(cf, &slcf->conns);
 
-    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
-
-        if (slcf->conns != NGX_CONF_UNSET_PTR) {
-            return "is set already";
-        }
-
-        slcf->conns = NULL;
-
-        return NGX_CONF_OK;
+    if (rv != NGX_CONF_OK || slcf->conns == NULL) {
+        return rv;
     }
 
     ngx_memzero(&new, sizeof(ngx_http_sluice_conn_t));
@@ -348,41 +337,15 @@ ngx_http_sluice_limit_conn(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     new.dry_run = dry_run;
 
-    if (new.zone == NULL || (new.max == 0 && new.max_value == NULL)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" must have \"%s\" parameter", &cmd->name,
-                           new.zone == NULL ? "zone" : "limit");
+    if (ngx_http_sluice_limit_whole(cf, cmd, new.zone != NULL,
+                                    new.max != 0 || new.max_value != NULL)
+        != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
-    if (slcf->conns == NGX_CONF_UNSET_PTR) {
-        slcf->conns = ngx_array_create(cf->pool, 2,
-                                       sizeof(ngx_http_sluice_conn_t));
-        if (slcf->conns == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    conn = slcf->conns->elts;
-
-    for (i = 0; i < slcf->conns->nelts; i++) {
-        if (conn[i].zone == new.zone) {
-            return "is duplicate";
-        }
-    }
-
-    if (slcf->conns->nelts == NGX_HTTP_SLUICE_CONNS_MAX) {
-        return "has too many limits on one location";
-    }
-
-    conn = ngx_array_push(slcf->conns);
-    if (conn == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *conn = new;
-
-    return NGX_CONF_OK;
+    return ngx_http_sluice_limit_push(cf, &slcf->conns, &new,
+                                      sizeof(ngx_http_sluice_conn_t));
 }
 
 

@@ -209,10 +209,10 @@ ngx_http_sluice_files_zones(ngx_cycle_t *cycle,
             return NGX_ERROR;
         }
 
-        /* it would refuse everybody until it no longer counts */
+        /* it would refuse whomever it has counted until it no longer counts */
 
-        if (zone->former.buckets != NULL && zone->least != 0
-            && zone->least < zone->former.scale)
+        if (sluice_limit_former_counts(&zone->limit, &zone->former)
+            && zone->least != 0 && zone->least < zone->former.scale)
         {
             ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
                           "zone \"%V\" has counted in units of %uD so far, "
@@ -221,7 +221,7 @@ ngx_http_sluice_files_zones(ngx_cycle_t *cycle,
             return NGX_ERROR;
         }
 
-        if (zone->former.buckets != NULL) {
+        if (sluice_limit_former_counts(&zone->limit, &zone->former)) {
             ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
                           "zone \"%V\" has a new size: \"%s\" counts, too, "
                           "until two windows after its last user",
@@ -254,7 +254,7 @@ ngx_http_sluice_files_conns(ngx_cycle_t *cycle,
             return NGX_ERROR;
         }
 
-        if (zone->former.rows != NULL) {
+        if (sluice_conn_former_counts(&zone->conn, &zone->former)) {
             ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
                           "conn zone \"%V\" has a new size: \"%s\" counts, "
                           "too, until its last user has gone",

@@ -18,8 +18,11 @@ static sluice_hash_t ngx_http_sluice_limit_hash(sluice_limit_t *table,
     ngx_http_sluice_zone_key_t *key);
 static ngx_uint_t ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx,
     ngx_uint_t first, uint64_t now, uint64_t *retry);
+static void ngx_http_sluice_limit_waive(ngx_http_sluice_ctx_t *ctx,
+    ngx_uint_t first, ngx_http_sluice_limit_t *limit);
 static void ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx,
     ngx_uint_t first);
+static void ngx_http_sluice_limit_return(ngx_http_sluice_charge_t *c);
 static ngx_int_t ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     ngx_http_sluice_charge_t *c, uint64_t *actual);
 static ngx_int_t ngx_http_sluice_limit_zone_variable(ngx_http_request_t *r,
@@ -105,7 +108,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
                                      &c->state);
 
         if (result == SLUICE_LIMIT_PASSED) {
-            c->charged = 1;
+            c->charged = !c->look;
             continue;
         }
 
@@ -116,6 +119,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
         }
 
         if (c->limit->dry_run) {
+            ngx_http_sluice_limit_waive(ctx, first, c->limit);
             ngx_http_sluice_dry(r, ctx, &c->limit->zone->named);
             continue;
         }
@@ -254,8 +258,20 @@ ngx_http_sluice_limit_add(ngx_http_sluice_ctx_t *ctx,
     c->key = ngx_http_sluice_limit_hash(table, key);
     c->max = sluice_limit_max_units(table, max);
     c->n = sluice_limit_units(table, weight);
+    c->look = 0;
     c->charged = 0;
     c->refused = 0;
+
+    /*
+     * A limit below one of a former table's units.  What it has counted may be
+     * all of the limit; but if it has counted nothing, it needs not be charged
+     * for the newest to hold the limit, and the first charge would fill it.
+     */
+
+    if (table == &limit->zone->former && max != 0 && c->max == 0) {
+        c->look = 1;
+        c->n = 0;
+    }
 }
 
 
@@ -374,6 +390,7 @@ ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first,
         sluice_limit_count_refused(c->table);
 
         if (c->limit->dry_run) {
+            ngx_http_sluice_limit_waive(ctx, first, c->limit);
             continue;
         }
 
@@ -414,10 +431,11 @@ ngx_http_sluice_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 }
 
 
-/* a refusal by one of them is not to be paid to the others */
+/* a dry run charges what it would let through: both tables of a zone or none */
 
 static void
-ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first)
+ngx_http_sluice_limit_waive(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first,
+    ngx_http_sluice_limit_t *limit)
 {
     ngx_uint_t                 i;
     ngx_http_sluice_charge_t  *c;
@@ -425,10 +443,33 @@ ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first)
     for (i = first; i < ctx->ncharges; i++) {
         c = &ctx->charges[i];
 
-        if (c->charged) {
-            c->charged = 0;
-            sluice_limit_refund(c->table, c->key, &c->state, c->n);
+        if (c->limit == limit) {
+            c->refused = 1;
+            ngx_http_sluice_limit_return(c);
         }
+    }
+}
+
+
+/* a refusal by one of them is not to be paid to the others */
+
+static void
+ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first)
+{
+    ngx_uint_t  i;
+
+    for (i = first; i < ctx->ncharges; i++) {
+        ngx_http_sluice_limit_return(&ctx->charges[i]);
+    }
+}
+
+
+static void
+ngx_http_sluice_limit_return(ngx_http_sluice_charge_t *c)
+{
+    if (c->charged) {
+        c->charged = 0;
+        sluice_limit_refund(c->table, c->key, &c->state, c->n);
     }
 }
 
@@ -484,7 +525,7 @@ ngx_http_sluice_limit_actual(ngx_http_request_t *r,
 
     if (c->limit->settle == NULL) {
 
-        if (c->limit->zone->unit != NGX_HTTP_SLUICE_UNIT_BYTES) {
+        if (c->limit->zone->conf.unit != NGX_HTTP_SLUICE_UNIT_BYTES) {
             return NGX_DECLINED;
         }
 

@@ -6,7 +6,7 @@
 #include "ngx_http_sluice.h"
 
 
-/* more on one request than anybody can explain */
+/* of a kind; more on one request than anybody can explain */
 #define NGX_HTTP_SLUICE_LIMITS_MAX  16
 
 
@@ -15,7 +15,7 @@ static ngx_http_sluice_zone_t *ngx_http_sluice_zone(ngx_conf_t *cf,
 static ngx_int_t ngx_http_sluice_limit_own(ngx_conf_t *cf,
     ngx_http_sluice_limit_t *limit, ngx_str_t *parameter);
 static ngx_int_t ngx_http_sluice_limit_number(ngx_conf_t *cf,
-    ngx_str_t *parameter, size_t prefix, uint64_t *number,
+    ngx_str_t *parameter, size_t prefix, off_t least, uint64_t *number,
     ngx_http_sluice_value_t **value);
 
 
@@ -194,7 +194,7 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     zone->conf.size = size;
     zone->conf.window = (uint32_t) window;
     zone->conf.scale = (uint32_t) scale;
-    zone->unit = unit;
+    zone->conf.unit = (uint32_t) unit;
 
     return NGX_CONF_OK;
 }
@@ -267,26 +267,18 @@ ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sluice_loc_conf_t *slcf = conf;
 
-    ngx_int_t                  rc;
-    ngx_str_t                 *value;
-    ngx_uint_t                 i, dry_run;
-    ngx_http_sluice_limit_t   *limit, new;
+    char                     *rv;
+    ngx_int_t                 rc;
+    ngx_str_t                *value;
+    ngx_uint_t                i, dry_run;
+    ngx_http_sluice_limit_t   new;
 
     value = cf->args->elts;
 
-    if (slcf->limits == NULL) {
-        return "is off already";
-    }
+    rv = ngx_http_sluice_limit_off(cf, &slcf->limits);
 
-    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
-
-        if (slcf->limits != NGX_CONF_UNSET_PTR) {
-            return "is set already";
-        }
-
-        slcf->limits = NULL;
-
-        return NGX_CONF_OK;
+    if (rv != NGX_CONF_OK || slcf->limits == NULL) {
+        return rv;
     }
 
     ngx_memzero(&new, sizeof(ngx_http_sluice_limit_t));
@@ -317,10 +309,10 @@ ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     new.dry_run = dry_run;
 
-    if (new.zone == NULL || (new.max == 0 && new.max_value == NULL)) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" must have \"%s\" parameter", &cmd->name,
-                           new.zone == NULL ? "zone" : "limit");
+    if (ngx_http_sluice_limit_whole(cf, cmd, new.zone != NULL,
+                                    new.max != 0 || new.max_value != NULL)
+        != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -334,32 +326,89 @@ ngx_http_sluice_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (slcf->limits == NGX_CONF_UNSET_PTR) {
-        slcf->limits = ngx_array_create(cf->pool, 2,
-                                        sizeof(ngx_http_sluice_limit_t));
-        if (slcf->limits == NULL) {
+    return ngx_http_sluice_limit_push(cf, &slcf->limits, &new,
+                                      sizeof(ngx_http_sluice_limit_t));
+}
+
+
+/* what all kinds of limits begin with: none of them may be wanted here */
+
+char *
+ngx_http_sluice_limit_off(ngx_conf_t *cf, ngx_array_t **limits)
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (*limits == NULL) {
+        return "is off already";
+    }
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+
+        if (*limits != NGX_CONF_UNSET_PTR) {
+            return "is set already";
+        }
+
+        *limits = NULL;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* what they must have */
+
+ngx_int_t
+ngx_http_sluice_limit_whole(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_uint_t zone, ngx_uint_t limit)
+{
+    if (zone && limit) {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"%V\" must have \"%s\" parameter", &cmd->name,
+                       zone ? "limit" : "zone");
+
+    return NGX_ERROR;
+}
+
+
+/* and where they end: one of a location's limits begins with its zone */
+
+char *
+ngx_http_sluice_limit_push(ngx_conf_t *cf, ngx_array_t **limits, void *new,
+    size_t size)
+{
+    u_char      *elt;
+    ngx_uint_t   i;
+
+    if (*limits == NGX_CONF_UNSET_PTR) {
+        *limits = ngx_array_create(cf->pool, 2, size);
+        if (*limits == NULL) {
             return NGX_CONF_ERROR;
         }
     }
 
-    limit = slcf->limits->elts;
+    elt = (*limits)->elts;
 
-    for (i = 0; i < slcf->limits->nelts; i++) {
-        if (limit[i].zone == new.zone) {
+    for (i = 0; i < (*limits)->nelts; i++, elt += size) {
+        if (*(void **) elt == *(void **) new) {
             return "is duplicate";
         }
     }
 
-    if (slcf->limits->nelts == NGX_HTTP_SLUICE_LIMITS_MAX) {
+    if ((*limits)->nelts == NGX_HTTP_SLUICE_LIMITS_MAX) {
         return "has too many limits on one location";
     }
 
-    limit = ngx_array_push(slcf->limits);
-    if (limit == NULL) {
+    elt = ngx_array_push(*limits);
+    if (elt == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    *limit = new;
+    ngx_memcpy(elt, new, size);
 
     return NGX_CONF_OK;
 }
@@ -389,7 +438,8 @@ ngx_http_sluice_limit_own(ngx_conf_t *cf, ngx_http_sluice_limit_t *limit,
     }
 
     if (ngx_strncmp(p, "weight=", 7) == 0) {
-        return ngx_http_sluice_limit_number(cf, parameter, 7, &limit->weight,
+        return ngx_http_sluice_limit_number(cf, parameter, 7, 0,
+                                            &limit->weight,
                                             &limit->weight_value);
     }
 
@@ -402,7 +452,7 @@ ngx_http_sluice_limit_own(ngx_conf_t *cf, ngx_http_sluice_limit_t *limit,
             return NGX_ERROR;
         }
 
-        return ngx_http_sluice_limit_number(cf, parameter, 7, &none,
+        return ngx_http_sluice_limit_number(cf, parameter, 7, 0, &none,
                                             &limit->settle);
     }
 
@@ -426,7 +476,8 @@ ngx_http_sluice_limit_parameter(ngx_conf_t *cf, ngx_str_t *parameter,
     p = parameter->data;
 
     if (ngx_strncmp(p, "limit=", 6) == 0) {
-        return ngx_http_sluice_limit_number(cf, parameter, 6, max, max_value);
+        return ngx_http_sluice_limit_number(cf, parameter, 6, 1, max,
+                                            max_value);
     }
 
     if (ngx_strncmp(p, "status=", 7) == 0) {
@@ -454,11 +505,12 @@ ngx_http_sluice_limit_parameter(ngx_conf_t *cf, ngx_str_t *parameter,
 }
 
 
-/* a number from 1, or a value to be had from each request */
+/* a number, or a value to be had from each request */
 
 static ngx_int_t
 ngx_http_sluice_limit_number(ngx_conf_t *cf, ngx_str_t *parameter,
-    size_t prefix, uint64_t *number, ngx_http_sluice_value_t **value)
+    size_t prefix, off_t least, uint64_t *number,
+    ngx_http_sluice_value_t **value)
 {
     off_t      n;
     ngx_str_t  text;
@@ -470,10 +522,10 @@ ngx_http_sluice_limit_number(ngx_conf_t *cf, ngx_str_t *parameter,
 
         n = ngx_atoof(text.data, text.len);
 
-        if (n <= 0) {
+        if (n == NGX_ERROR || n < least) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": it must be a number from 1, "
-                               "or a variable", parameter);
+                               "invalid \"%V\": it must be a number from %O, "
+                               "or a variable", parameter, least);
             return NGX_ERROR;
         }
 

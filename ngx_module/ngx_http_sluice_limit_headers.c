@@ -182,14 +182,14 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     for (i = 0; i < ctx->ncharges; i++) {
         c = &ctx->charges[i];
 
-        /* what only would be refused does not concern the client */
+        /* what only would be refused, or is looked at, is not the client's */
 
-        if (c->limit->dry_run) {
+        if (c->limit->dry_run || (c->look && !c->refused)) {
             continue;
         }
 
         state = c->state;
-        state.current += c->charged ? c->n : 0;
+        state.seen.current += c->charged ? c->n : 0;
 
         used = sluice_limit_used(c->table->window, &state);
         remaining = (used < c->max)
@@ -202,7 +202,7 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
             break;
         }
 
-        quota->unit = c->limit->zone->unit;
+        quota->unit = c->limit->zone->conf.unit;
         quota->window = c->table->window;
         quota->limit = (uint64_t) c->max * c->table->scale;
         quota->reset = ngx_max(quota->reset, reset);

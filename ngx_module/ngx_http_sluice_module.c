@@ -413,16 +413,23 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                               NGX_LOG_ERR);
     ngx_conf_merge_value(conf->limit_headers, prev->limit_headers, 0);
 
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
     if (conf->limit_headers
         && (conf->limits != NULL || conf->conns != NULL))
     {
-        smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
         smcf->limit_headers = 1;
     }
 
-    /* a server may still be completed by its locations */
+    if ((conf->limits != NULL || conf->conns != NULL || conf->key != NULL
+         || conf->usage)
+        && ngx_http_sluice_refusal_other(clcf))
+    {
+        smcf->other_answers = 1;
+    }
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    /* a server may still be completed by its locations */
 
     if (clcf->name.len == 0 && clcf->locations != NULL) {
         return NGX_CONF_OK;
@@ -496,6 +503,7 @@ static ngx_int_t
 ngx_http_sluice_filters(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
 {
     ngx_http_sluice_limit_headers_init(smcf);
+    ngx_http_sluice_refusal_init(smcf);
 
     return ngx_http_sluice_usage_init(cf, smcf);
 }

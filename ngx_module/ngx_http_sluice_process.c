@@ -265,7 +265,7 @@ ngx_http_sluice_process_formers(ngx_cycle_t *cycle,
     for (i = 0; i < smcf->zones.nelts; i++) {
         zone = zones[i];
 
-        if (!sluice_limit_former_counts(&zone->limit, &zone->former)) {
+        if (!sluice_limit_former_lasts(&zone->limit, &zone->former)) {
             continue;
         }
 
@@ -276,9 +276,11 @@ ngx_http_sluice_process_formers(ngx_cycle_t *cycle,
             continue;
         }
 
-        if (now - zone->former_since > 2 * (uint64_t) zone->limit.window) {
-            sluice_limit_former_end(&smcf->dir, &zone->limit, &zone->former);
-
+        if ((now - zone->former_since > 2 * (uint64_t) zone->limit.window
+             || !sluice_limit_former_counts(&zone->limit, &zone->former))
+            && sluice_limit_former_end(&smcf->dir, &zone->limit,
+                                       &zone->former))
+        {
             ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,
                           "zone \"%V\": \"%s\" no longer counts",
                           &zone->named.name, zone->former.file.name);
@@ -290,7 +292,7 @@ ngx_http_sluice_process_formers(ngx_cycle_t *cycle,
     for (i = 0; i < smcf->conns.nelts; i++) {
         conn = conns[i];
 
-        if (sluice_conn_former_counts(&conn->conn, &conn->former)
+        if (sluice_conn_former_lasts(&conn->conn, &conn->former)
             && sluice_conn_former_end(&smcf->dir, &conn->conn, &conn->former))
         {
             ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0,

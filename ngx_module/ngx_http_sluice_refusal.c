@@ -17,7 +17,10 @@ static ngx_int_t ngx_http_sluice_restate(ngx_http_request_t *r,
     ngx_str_t *body, ngx_uint_t status);
 static ngx_int_t ngx_http_sluice_retry_after(ngx_http_request_t *r,
     uint64_t retry);
+static ngx_int_t ngx_http_sluice_refusal_header_filter(ngx_http_request_t *r);
 
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
 static ngx_str_t  ngx_http_sluice_retry_name = ngx_string("Retry-After");
 
@@ -77,6 +80,69 @@ static ngx_http_sluice_refusal_t  ngx_http_sluice_misconfigured = {
 static ngx_str_t  ngx_http_sluice_json = ngx_string("application/json");
 static ngx_str_t  ngx_http_sluice_problem =
     ngx_string("application/problem+json");
+
+
+void
+ngx_http_sluice_refusal_init(ngx_http_sluice_main_conf_t *smcf)
+{
+    /* see ngx_http_sluice_usage_init(): once there, always there */
+    static ngx_uint_t  installed;
+
+    if (smcf->other_answers) {
+        installed = 1;
+    }
+
+    if (installed) {
+        ngx_http_next_header_filter = ngx_http_top_header_filter;
+        ngx_http_top_header_filter = ngx_http_sluice_refusal_header_filter;
+    }
+}
+
+
+/* whether an error_page may answer with another status than an error's */
+
+ngx_uint_t
+ngx_http_sluice_refusal_other(ngx_http_core_loc_conf_t *clcf)
+{
+    u_char                ch;
+    ngx_uint_t            i;
+    ngx_http_err_page_t  *err_page;
+
+    if (clcf->error_pages == NULL) {
+        return 0;
+    }
+
+    err_page = clcf->error_pages->elts;
+
+    for (i = 0; i < clcf->error_pages->nelts; i++) {
+        ch = err_page[i].value.value.data[0];
+
+        /* what is no path is redirected to */
+
+        if ((err_page[i].overwrite >= 0
+             && err_page[i].overwrite < NGX_HTTP_BAD_REQUEST)
+            || (ch != '/' && ch != '@'))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* such an answer is known when it is sent: "return" asks no phase of ours */
+
+static ngx_int_t
+ngx_http_sluice_refusal_header_filter(ngx_http_request_t *r)
+{
+    if (r == r->main && r->headers_out.status < NGX_HTTP_BAD_REQUEST)
+    {
+        ngx_http_sluice_refuse_undo(r);
+    }
+
+    return ngx_http_next_header_filter(r);
+}
 
 
 /*
@@ -207,9 +273,16 @@ ngx_http_sluice_restate(ngx_http_request_t *r, ngx_str_t *body,
 static ngx_int_t
 ngx_http_sluice_retry_after(ngx_http_request_t *r, uint64_t retry)
 {
-    u_char  *p, *last;
+    u_char                 *p, *last;
+    ngx_http_sluice_ctx_t  *ctx;
 
     ngx_http_sluice_clear_header(r, &ngx_http_sluice_retry_name);
+
+    ctx = ngx_http_sluice_get_ctx(r);
+
+    if (ctx != NULL) {
+        ctx->retry_told = (retry != UINT64_MAX);
+    }
 
     if (retry == UINT64_MAX) {
         return NGX_OK;
@@ -226,12 +299,22 @@ ngx_http_sluice_retry_after(ngx_http_request_t *r, uint64_t retry)
 }
 
 
-/* another location lets through what was refused: there is nothing to retry */
+/*
+ * Another location answers what was refused: there is nothing to retry.  Once,
+ * as what stands there later is the upstream's own.
+ */
 
 void
 ngx_http_sluice_refuse_undo(ngx_http_request_t *r)
 {
-    if (r->err_status < NGX_HTTP_BAD_REQUEST) {
+    ngx_http_sluice_ctx_t  *ctx;
+
+    ctx = ngx_http_sluice_get_ctx(r);
+
+    if (ctx != NULL && ctx->retry_told
+        && r->err_status < NGX_HTTP_BAD_REQUEST)
+    {
+        ctx->retry_told = 0;
         ngx_http_sluice_clear_header(r, &ngx_http_sluice_retry_name);
     }
 }

@@ -6,35 +6,38 @@
 
 
 #define SLUICE_BALANCE_ROUNDS   1024            /* of a start's offset       */
+#define SLUICE_BALANCE_AT_ONCE  8               /* members looked at         */
 
 
 /* a member as choosing sees it: what is read for all of them stands close */
 typedef struct {
-    uint64_t  hash;             /* of the id                                 */
-    double    share;            /* 1 / weight                                */
-    uint32_t  weight;
-    int32_t   current;          /* smooth round robin's                      */
-    uint32_t  max_conns;
-    uint16_t  line;
-    bool      backup;
-    uint8_t   nlimits;
+    sluice_member_t  *member;
+    uint64_t          hash;         /* of the id                             */
+    double            share;        /* 2^-53 / weight                        */
+    uint32_t          weight;
+    int32_t           current;      /* smooth round robin's                  */
+    uint32_t          max_conns;
+    uint16_t          line;
+    uint16_t          conf;         /* index of its configuration            */
 } sluice_balance_peer_t;
 
-_Static_assert(sizeof(sluice_balance_peer_t) == 32, "balance peer");
+_Static_assert(sizeof(sluice_balance_peer_t) == 40, "balance peer");
 
 
 struct sluice_balance_s {
     sluice_pool_t                *pool;
     const sluice_balance_conf_t  *conf;
-    sluice_balance_peer_t        *peer;
+    sluice_balance_peer_t        *peer;     /* backups last                  */
     uint32_t                     *others;   /* in flight in other slots      */
     uint16_t                     *line;
+    uint16_t                     *place;    /* of a configuration's peer     */
+    uint16_t                     *all;      /* 0, 1, 2...                    */
     uint64_t                      looked;   /* ms, when others were added up */
     uint64_t                      seed;
     sluice_balance_method_t       method;
     unsigned                      n;
+    unsigned                      nbackups;
     unsigned                      slot;
-    bool                          backups;
     bool                          counts;   /* it matters what is in flight  */
 };
 
@@ -50,9 +53,11 @@ typedef struct {
     unsigned                      n;
     uint16_t                      list[SLUICE_BALANCE_MAX];
 
-    /* those of them that round robin decides between */
+    /* those of them that round robin has decided between, if it has */
+    const uint16_t               *turns;
     unsigned                      nturns;
-    uint16_t                      turns[SLUICE_BALANCE_MAX];
+    int32_t                       sum;      /* of their weights              */
+    uint16_t                      equal[SLUICE_BALANCE_MAX];
 } sluice_balance_pick_t;
 
 
@@ -72,7 +77,7 @@ sluice_balance_size(unsigned n)
     return sluice_balance_aligned(sizeof(sluice_balance_t))
            + sluice_balance_aligned(n * sizeof(sluice_balance_peer_t))
            + sluice_balance_aligned(n * sizeof(uint32_t))
-           + sluice_balance_aligned(n * sizeof(uint16_t));
+           + 3 * sluice_balance_aligned(n * sizeof(uint16_t));
 }
 
 
@@ -82,7 +87,7 @@ sluice_balance_init(void *memory, sluice_pool_t *pool,
     unsigned n)
 {
     uint8_t                *p;
-    unsigned                i;
+    unsigned                i, k, first, last;
     sluice_balance_t       *balance;
     sluice_balance_peer_t  *peer;
 
@@ -100,6 +105,10 @@ sluice_balance_init(void *memory, sluice_pool_t *pool,
     balance->others = (uint32_t *) p;
     p += sluice_balance_aligned(n * sizeof(uint32_t));
     balance->line = (uint16_t *) p;
+    p += sluice_balance_aligned(n * sizeof(uint16_t));
+    balance->place = (uint16_t *) p;
+    p += sluice_balance_aligned(n * sizeof(uint16_t));
+    balance->all = (uint16_t *) p;
 
     balance->pool = pool;
     balance->conf = conf;
@@ -109,18 +118,28 @@ sluice_balance_init(void *memory, sluice_pool_t *pool,
                        || method == SLUICE_BALANCE_RANDOM);
 
     for (i = 0; i < n; i++) {
-        peer = &balance->peer[i];
+        balance->nbackups += conf[i].backup;
+        balance->all[i] = (uint16_t) i;
+    }
 
+    last = n - balance->nbackups;
+    first = 0;
+
+    for (i = 0; i < n; i++) {
+        k = conf[i].backup ? last++ : first++;
+
+        peer = &balance->peer[k];
+
+        peer->member = sluice_pool_line(pool, conf[i].line);
         peer->hash = sluice_siphash(key, conf[i].id, strlen(conf[i].id)).lo;
-        peer->share = 1.0 / conf[i].weight;
+        peer->share = 0x1p-53 / conf[i].weight;
         peer->weight = conf[i].weight;
         peer->max_conns = conf[i].max_conns;
         peer->line = (uint16_t) conf[i].line;
-        peer->backup = conf[i].backup;
-        peer->nlimits = (uint8_t) conf[i].nlimits;
+        peer->conf = (uint16_t) i;
 
-        balance->line[i] = peer->line;
-        balance->backups |= peer->backup;
+        balance->line[k] = peer->line;
+        balance->place[i] = (uint16_t) k;
         balance->counts |= (peer->max_conns != 0);
     }
 
@@ -184,13 +203,15 @@ sluice_balance_fits(const sluice_balance_t *balance, unsigned i,
     uint64_t                      wait;
     sluice_member_t              *member;
     const sluice_member_limit_t  *limit;
+    const sluice_balance_conf_t  *conf;
 
-    member = sluice_pool_line(balance->pool, balance->peer[i].line);
+    conf = &balance->conf[balance->peer[i].conf];
+    member = balance->peer[i].member;
     fits = true;
     *retry = 0;
 
-    for (k = 0; k < balance->peer[i].nlimits; k++) {
-        limit = &balance->conf[i].limit[k];
+    for (k = 0; k < conf->nlimits; k++) {
+        limit = &conf->limit[k];
 
         if (!sluice_member_fits(member, limit, now,
                                 limit->counts == SLUICE_COUNTS_TOKENS ? tokens
@@ -208,19 +229,17 @@ sluice_balance_fits(const sluice_balance_t *balance, unsigned i,
 
 /* well, and with a place */
 
-static inline bool
+static bool
 sluice_balance_can(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     unsigned i)
 {
     bool                          half;
-    sluice_member_t              *member;
     const sluice_balance_peer_t  *peer;
 
     peer = &balance->peer[i];
-    member = sluice_pool_line(balance->pool, peer->line);
 
-    if (!sluice_member_healthy(member)
-        && sluice_member_recovery(member, pick->now, &half) != 0)
+    if (!sluice_member_healthy(peer->member)
+        && sluice_member_recovery(peer->member, pick->now, &half) != 0)
     {
         return false;
     }
@@ -244,23 +263,78 @@ sluice_balance_can(sluice_balance_t *balance, sluice_balance_pick_t *pick,
 }
 
 
+/* what nearly all of them are nearly always: a call for each costs more */
+
+static inline bool
+sluice_balance_all_can(const sluice_balance_peer_t *peer)
+{
+    unsigned  i;
+
+    for (i = 0; i < SLUICE_BALANCE_AT_ONCE; i++) {
+        if (peer[i].max_conns != 0 || !sluice_member_healthy(peer[i].member)) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
 static void
 sluice_balance_list(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     bool backup)
 {
-    unsigned  i;
+    unsigned  i, k, n, end;
 
-    pick->n = 0;
+    i = backup ? balance->n - balance->nbackups : 0;
+    end = backup ? balance->n : balance->n - balance->nbackups;
+    n = 0;
 
-    for (i = 0; i < balance->n; i++) {
+    /* rendezvous asks those that it would have */
 
-        if (balance->peer[i].backup == backup
-            && !sluice_balance_has(pick->had, i)
-            && sluice_balance_can(balance, pick, i))
+    if (balance->method == SLUICE_BALANCE_HASH) {
+        n = end - i;
+        memcpy(pick->list, &balance->all[i], n * sizeof(uint16_t));
+        i = end;
+    }
+
+    while (i < end) {
+
+        if (end - i >= SLUICE_BALANCE_AT_ONCE
+            && sluice_balance_all_can(&balance->peer[i]))
         {
-            pick->list[pick->n++] = (uint16_t) i;
+            memcpy(&pick->list[n], &balance->all[i],
+                   SLUICE_BALANCE_AT_ONCE * sizeof(uint16_t));
+            n += SLUICE_BALANCE_AT_ONCE;
+            i += SLUICE_BALANCE_AT_ONCE;
+            continue;
+        }
+
+        for (k = 0; k < SLUICE_BALANCE_AT_ONCE && i < end; k++, i++) {
+            if (sluice_balance_can(balance, pick, i)) {
+                pick->list[n++] = (uint16_t) i;
+            }
         }
     }
+
+    pick->n = n;
+
+    if (memcmp(pick->had, &sluice_balance_none_had,
+               sizeof(sluice_balance_set_t))
+        == 0)
+    {
+        return;
+    }
+
+    for (n = 0, k = 0; k < pick->n; k++) {
+        i = pick->list[k];
+
+        if (!sluice_balance_has(pick->had, balance->peer[i].conf)) {
+            pick->list[n++] = (uint16_t) i;
+        }
+    }
+
+    pick->n = n;
 }
 
 
@@ -302,52 +376,62 @@ sluice_balance_drop(sluice_balance_t *balance, sluice_balance_pick_t *pick,
 
 /*
  * Smooth weighted round robin, as nginx's: each grows by its weight, and the
- * largest is taken and loses the sum.  Nothing is changed until it is taken,
- * see sluice_balance_turn().
+ * largest is taken and loses the sum, by sluice_balance_taken(); or it could
+ * not be taken, and all is as if it had not been asked, by
+ * sluice_balance_return().
  */
 
 static unsigned
 sluice_balance_round_robin(sluice_balance_t *balance,
-    const uint16_t *list, unsigned n)
+    sluice_balance_pick_t *pick, const uint16_t *turns, unsigned n)
 {
-    int32_t                       current, best;
-    unsigned                      k, at;
-    const sluice_balance_peer_t  *peer;
+    int32_t                 best, sum;
+    unsigned                i, k, at;
+    sluice_balance_peer_t  *peer;
 
-    at = list[0];
+    peer = balance->peer;
+    at = turns[0];
     best = INT32_MIN;
+    sum = 0;
 
     for (k = 0; k < n; k++) {
-        peer = &balance->peer[list[k]];
-        current = peer->current + (int32_t) peer->weight;
+        i = turns[k];
+        peer[i].current += (int32_t) peer[i].weight;
+        sum += (int32_t) peer[i].weight;
 
-        if (current > best) {
-            best = current;
-            at = list[k];
+        if (peer[i].current > best) {
+            best = peer[i].current;
+            at = i;
         }
     }
+
+    pick->turns = turns;
+    pick->nturns = n;
+    pick->sum = sum;
 
     return at;
 }
 
 
 static void
-sluice_balance_turn(sluice_balance_t *balance, const uint16_t *list,
-    unsigned n, unsigned taken)
+sluice_balance_taken(sluice_balance_t *balance,
+    const sluice_balance_pick_t *pick, unsigned taken)
 {
-    int32_t                 sum;
+    balance->peer[taken].current -= pick->sum;
+}
+
+
+static void
+sluice_balance_return(sluice_balance_t *balance,
+    const sluice_balance_pick_t *pick)
+{
     unsigned                k;
     sluice_balance_peer_t  *peer;
 
-    sum = 0;
-
-    for (k = 0; k < n; k++) {
-        peer = &balance->peer[list[k]];
-        peer->current += (int32_t) peer->weight;
-        sum += (int32_t) peer->weight;
+    for (k = 0; k < pick->nturns; k++) {
+        peer = &balance->peer[pick->turns[k]];
+        peer->current -= (int32_t) peer->weight;
     }
-
-    balance->peer[taken].current -= sum;
 }
 
 
@@ -355,32 +439,38 @@ static unsigned
 sluice_balance_least_used(sluice_balance_t *balance,
     sluice_balance_pick_t *pick)
 {
-    unsigned  i, k;
-    uint64_t  used, weight, least, least_weight;
+    unsigned                      i, k, n;
+    uint64_t                      used, weight, least, least_weight;
+    const uint16_t               *own;
+    const uint32_t               *others;
+    const sluice_balance_peer_t  *peer;
 
-    pick->nturns = 0;
+    own = balance->pool->columns[balance->slot];
+    others = balance->others;
+    peer = balance->peer;
+    n = 0;
     least = 1;
     least_weight = 0;
 
     for (k = 0; k < pick->n; k++) {
         i = pick->list[k];
-        used = sluice_balance_used(balance, i);
-        weight = balance->peer[i].weight;
-
-        if (used * least_weight > least * weight) {
-            continue;
-        }
+        used = others[i] + __atomic_load_n(&own[peer[i].line],
+                                           __ATOMIC_RELAXED);
+        weight = peer[i].weight;
 
         if (used * least_weight < least * weight) {
-            pick->nturns = 0;
+            n = 0;
             least = used;
             least_weight = weight;
         }
 
-        pick->turns[pick->nturns++] = (uint16_t) i;
+        /* no branch could be predicted here */
+
+        pick->equal[n] = (uint16_t) i;
+        n += (used * least_weight == least * weight);
     }
 
-    return sluice_balance_round_robin(balance, pick->turns, pick->nturns);
+    return sluice_balance_round_robin(balance, pick, pick->equal, n);
 }
 
 
@@ -390,17 +480,15 @@ static unsigned
 sluice_balance_draw(sluice_balance_t *balance,
     const sluice_balance_pick_t *pick, uint32_t sum, unsigned not)
 {
-    unsigned  k;
-    uint32_t  r, weight;
+    unsigned                      k;
+    uint32_t                      r, weight;
+    const sluice_balance_peer_t  *peer;
 
     r = sluice_balance_random(balance, sum);
+    peer = balance->peer;
 
     for (k = 0; k < pick->n; k++) {
-        weight = balance->peer[pick->list[k]].weight;
-
-        if (k == not) {
-            continue;
-        }
+        weight = (k != not) ? peer[pick->list[k]].weight : 0;
 
         if (r < weight) {
             break;
@@ -470,6 +558,22 @@ sluice_balance_minus_ln(double u)
 
 
 /*
+ * Of a value and a member, 53 bits: both are mixed already, and the upper and
+ * the lower half of their product depend on all of them.
+ */
+
+static inline int64_t
+sluice_balance_of_both(uint64_t value, uint64_t member)
+{
+    unsigned __int128  product;
+
+    product = (unsigned __int128) value * member;
+
+    return (int64_t) (((uint64_t) (product >> 64) ^ (uint64_t) product) >> 11);
+}
+
+
+/*
  * Weighted rendezvous: u is of (value, member), and the least -ln(u) / weight
  * has it.  That is no less than (1 - u) / weight, which rules nearly every
  * member out.
@@ -477,31 +581,37 @@ sluice_balance_minus_ln(double u)
 
 static unsigned
 sluice_balance_rendezvous(sluice_balance_t *balance,
-    const sluice_balance_pick_t *pick)
+    sluice_balance_pick_t *pick)
 {
     double                        rest, score, least;
-    unsigned                      k, at;
+    unsigned                      i, k, at;
+    uint64_t                      value;
     const sluice_balance_peer_t  *peer;
 
-    at = pick->list[0];
+    value = sluice_balance_mix(pick->hash + 0x9e3779b97f4a7c15ull) | 1;
+    peer = balance->peer;
+    at = SLUICE_BALANCE_MAX;
     least = 1e9;
 
     for (k = 0; k < pick->n; k++) {
-        peer = &balance->peer[pick->list[k]];
+        i = pick->list[k];
 
-        rest = (double) (int64_t) (sluice_balance_mix(pick->hash ^ peer->hash)
-                                   >> 11)
-               * 0x1p-53;
+        /* (1 - u) * 2^53 */
 
-        if (rest * peer->share >= least) {
+        rest = (double) sluice_balance_of_both(value, peer[i].hash);
+
+        if (rest * peer[i].share >= least
+            || !sluice_balance_can(balance, pick, i))
+        {
             continue;
         }
 
-        score = sluice_balance_minus_ln(1 - rest) * peer->share;
+        score = sluice_balance_minus_ln(1 - rest * 0x1p-53)
+                * 0x1p53 * peer[i].share;
 
         if (score < least) {
             least = score;
-            at = pick->list[k];
+            at = i;
         }
     }
 
@@ -509,9 +619,18 @@ sluice_balance_rendezvous(sluice_balance_t *balance,
 }
 
 
+/* SLUICE_BALANCE_MAX: none of the list can be had */
+
 static unsigned
 sluice_balance_choose(sluice_balance_t *balance, sluice_balance_pick_t *pick)
 {
+    pick->nturns = 0;
+    pick->sum = 0;
+
+    if (pick->n == 0) {
+        return SLUICE_BALANCE_MAX;
+    }
+
     switch (balance->method) {
 
     case SLUICE_BALANCE_LEAST_USED:
@@ -524,27 +643,7 @@ sluice_balance_choose(sluice_balance_t *balance, sluice_balance_pick_t *pick)
         return sluice_balance_rendezvous(balance, pick);
 
     default:
-        return sluice_balance_round_robin(balance, pick->list, pick->n);
-    }
-}
-
-
-static void
-sluice_balance_chosen(sluice_balance_t *balance,
-    const sluice_balance_pick_t *pick, unsigned taken)
-{
-    switch (balance->method) {
-
-    case SLUICE_BALANCE_ROUND_ROBIN:
-        sluice_balance_turn(balance, pick->list, pick->n, taken);
-        break;
-
-    case SLUICE_BALANCE_LEAST_USED:
-        sluice_balance_turn(balance, pick->turns, pick->nturns, taken);
-        break;
-
-    default:
-        break;
+        return sluice_balance_round_robin(balance, pick, pick->list, pick->n);
     }
 }
 
@@ -558,11 +657,13 @@ sluice_balance_uncharge(const sluice_balance_t *balance,
     unsigned                      k;
     sluice_member_t              *member;
     const sluice_member_limit_t  *limit;
+    const sluice_balance_conf_t  *conf;
 
-    member = sluice_pool_line(balance->pool, balance->peer[hold->member].line);
+    conf = &balance->conf[hold->member];
+    member = sluice_pool_line(balance->pool, conf->line);
 
     for (k = 0; k < n; k++) {
-        limit = &balance->conf[hold->member].limit[k];
+        limit = &conf->limit[k];
 
         sluice_member_settle(member, limit, &hold->window[k], now,
                              limit->counts == SLUICE_COUNTS_TOKENS
@@ -580,11 +681,13 @@ sluice_balance_charge(const sluice_balance_t *balance,
     uint64_t                      retry;
     sluice_member_t              *member;
     const sluice_member_limit_t  *limit;
+    const sluice_balance_conf_t  *conf;
 
-    member = sluice_pool_line(balance->pool, balance->peer[hold->member].line);
+    conf = &balance->conf[hold->member];
+    member = sluice_pool_line(balance->pool, conf->line);
 
-    for (k = 0; k < balance->peer[hold->member].nlimits; k++) {
-        limit = &balance->conf[hold->member].limit[k];
+    for (k = 0; k < conf->nlimits; k++) {
+        limit = &conf->limit[k];
 
         if (!sluice_member_charge(member, limit, now,
                                   limit->counts == SLUICE_COUNTS_TOKENS
@@ -618,9 +721,9 @@ sluice_balance_try(sluice_balance_t *balance,
 
     pool = balance->pool;
     peer = &balance->peer[i];
-    member = sluice_pool_line(pool, peer->line);
+    member = peer->member;
 
-    hold->member = i;
+    hold->member = peer->conf;
     hold->tokens = pick->tokens;
     hold->try.began = pick->now;
     hold->try.probe = 0;
@@ -657,7 +760,7 @@ sluice_balance_try(sluice_balance_t *balance,
         hold->try.probe = sluice_member_probe(member, pick->now, pick->probe);
 
         if (hold->try.probe == 0) {
-            sluice_balance_uncharge(balance, hold, peer->nlimits, pick->now);
+            sluice_balance_refund(balance, hold, pick->now);
             sluice_pool_give(pool, peer->line, balance->slot);
             return false;
         }
@@ -678,19 +781,22 @@ sluice_balance_from(sluice_balance_t *balance, sluice_balance_pick_t *pick,
 
     sluice_balance_list(balance, pick, backup);
 
-    for (all = true; pick->n != 0; all = false) {
+    for (all = true; /* void */ ; all = false) {
 
         i = sluice_balance_choose(balance, pick);
 
+        if (i == SLUICE_BALANCE_MAX) {
+            return false;
+        }
+
         if (sluice_balance_try(balance, pick, i, hold)) {
-            sluice_balance_chosen(balance, pick, i);
+            sluice_balance_taken(balance, pick, i);
             return true;
         }
 
+        sluice_balance_return(balance, pick);
         sluice_balance_drop(balance, pick, i, all);
     }
-
-    return false;
 }
 
 
@@ -713,7 +819,7 @@ sluice_balance_why(sluice_balance_t *balance,
 
     for (i = 0; i < balance->n; i++) {
         peer = &balance->peer[i];
-        member = sluice_pool_line(balance->pool, peer->line);
+        member = peer->member;
 
         until = sluice_member_recovery(member, pick->now, &half);
 
@@ -778,8 +884,8 @@ sluice_balance_ask(sluice_balance_t *balance, sluice_balance_pick_t *pick,
 void
 sluice_balance_start(sluice_balance_t *balance, unsigned slot, uint64_t seed)
 {
-    unsigned  i, k;
-    uint16_t  list[SLUICE_BALANCE_MAX];
+    unsigned               i, k;
+    sluice_balance_pick_t  pick;
 
     balance->slot = slot;
     balance->seed = seed;
@@ -787,12 +893,12 @@ sluice_balance_start(sluice_balance_t *balance, unsigned slot, uint64_t seed)
 
     for (i = 0; i < balance->n; i++) {
         balance->peer[i].current = 0;
-        list[i] = (uint16_t) i;
     }
 
     for (k = (unsigned) (seed % SLUICE_BALANCE_ROUNDS); k > 0; k--) {
-        i = sluice_balance_round_robin(balance, list, balance->n);
-        sluice_balance_turn(balance, list, balance->n, i);
+        i = sluice_balance_round_robin(balance, &pick, balance->all,
+                                       balance->n);
+        sluice_balance_taken(balance, &pick, i);
     }
 }
 
@@ -809,7 +915,7 @@ sluice_balance_look(sluice_balance_t *balance,
 
     for (i = 0; i < balance->n; i++) {
 
-        if (!sluice_balance_has(pick.had, i)
+        if (!sluice_balance_has(pick.had, balance->peer[i].conf)
             && sluice_balance_can(balance, &pick, i)
             && sluice_balance_fits(balance, i, tokens, now, retry))
         {
@@ -834,15 +940,14 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
     pick.probe = probe;
 
     if (prefer < balance->n && !sluice_balance_has(had, prefer)
-        && sluice_balance_try(balance, &pick, prefer, hold))
+        && sluice_balance_try(balance, &pick, balance->place[prefer], hold))
     {
         sluice_balance_set(had, prefer);
         return SLUICE_BALANCE_TAKEN;
     }
 
     if (sluice_balance_from(balance, &pick, false, hold)
-        || (balance->backups
-            && sluice_balance_from(balance, &pick, true, hold)))
+        || sluice_balance_from(balance, &pick, true, hold))
     {
         sluice_balance_set(had, hold->member);
         return SLUICE_BALANCE_TAKEN;
@@ -856,7 +961,7 @@ void
 sluice_balance_give(sluice_balance_t *balance,
     const sluice_balance_hold_t *hold)
 {
-    sluice_pool_give(balance->pool, balance->peer[hold->member].line,
+    sluice_pool_give(balance->pool, balance->conf[hold->member].line,
                      balance->slot);
 }
 
@@ -866,7 +971,7 @@ sluice_balance_refund(sluice_balance_t *balance,
     const sluice_balance_hold_t *hold, uint64_t now)
 {
     sluice_balance_uncharge(balance, hold,
-                            balance->peer[hold->member].nlimits, now);
+                            balance->conf[hold->member].nlimits, now);
 }
 
 
@@ -877,11 +982,13 @@ sluice_balance_settle(sluice_balance_t *balance,
     unsigned                      k;
     sluice_member_t              *member;
     const sluice_member_limit_t  *limit;
+    const sluice_balance_conf_t  *conf;
 
-    member = sluice_pool_line(balance->pool, balance->peer[hold->member].line);
+    conf = &balance->conf[hold->member];
+    member = sluice_pool_line(balance->pool, conf->line);
 
-    for (k = 0; k < balance->peer[hold->member].nlimits; k++) {
-        limit = &balance->conf[hold->member].limit[k];
+    for (k = 0; k < conf->nlimits; k++) {
+        limit = &conf->limit[k];
 
         if (limit->counts == SLUICE_COUNTS_TOKENS) {
             sluice_member_settle(member, limit, &hold->window[k], now,

@@ -112,9 +112,10 @@ uint64_t sluice_conn_buckets(uint64_t size);
 
 /*
  * Opens the newest file of the name if it has this size (bytes, as the
- * operator gave them); else makes the next.  `former` becomes the table of
- * another size that somebody still has as his newest, or has no map: users
- * take from both tables, all or none.  BUSY: there are two of them already.
+ * operator gave them), else one from which the users of the newest take as
+ * well, else makes the next.  `former` becomes the table of another size that
+ * somebody still has as his newest, or has no map: if it counts, users take
+ * from both tables, all or none.  BUSY: there are two of them already.
  */
 sluice_status_t sluice_conn_open(const sluice_dir_t *dir, const char *name,
     uint64_t size, sluice_conn_t *conn, sluice_conn_t *former,
@@ -122,9 +123,9 @@ sluice_status_t sluice_conn_open(const sluice_dir_t *dir, const char *name,
 
 void sluice_conn_close(const sluice_dir_t *dir, sluice_conn_t *conn);
 
-/* whether places must be taken from the former table, too */
+/* whether it is there and was not ended */
 static inline bool
-sluice_conn_former_counts(const sluice_conn_t *conn,
+sluice_conn_former_lasts(const sluice_conn_t *conn,
     const sluice_conn_t *former)
 {
     return former->rows != NULL
@@ -133,7 +134,19 @@ sluice_conn_former_counts(const sluice_conn_t *conn,
 }
 
 /*
- * To be called now and then while the former table counts.  If nobody has it
+ * Whether places must be taken from it, too.  Not if it was made after this
+ * one: its users take from this one as well, so that nothing is missing here.
+ */
+static inline bool
+sluice_conn_former_counts(const sluice_conn_t *conn,
+    const sluice_conn_t *former)
+{
+    return former->number < conn->number
+           && sluice_conn_former_lasts(conn, former);
+}
+
+/*
+ * To be called now and then while the former table lasts.  If nobody has it
  * as his newest any more, all that is in flight in it is so in this one, too:
  * then it tells the other users, unlinks the former file and returns true.
  * Places that were taken from it are given back to it all the same.

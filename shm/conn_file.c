@@ -13,12 +13,11 @@
 
 #include "conn.h"
 #include "clock.h"
+#include "series.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 
 #define SLUICE_CONN_SERIES  16
@@ -40,10 +39,6 @@ static sluice_status_t sluice_conn_open_file(const sluice_dir_t *dir,
 static sluice_status_t sluice_conn_make(const sluice_dir_t *dir,
     const char *name, const sluice_file_spec_t *spec, unsigned number,
     sluice_conn_t *conn, sluice_error_t *error);
-static bool sluice_conn_primary(const sluice_conn_t *conn);
-static bool sluice_conn_unused(const sluice_dir_t *dir,
-    const sluice_conn_t *conn);
-static void sluice_conn_tell(sluice_conn_t *conn, unsigned number);
 static sluice_status_t sluice_conn_try(const sluice_dir_t *dir,
     const char *name, uint64_t size, sluice_conn_t *conn,
     sluice_conn_t *former, sluice_error_t *error);
@@ -200,56 +195,13 @@ sluice_conn_open(const sluice_dir_t *dir, const char *name, uint64_t size,
 }
 
 
-/* ours as the newest from now on, unless somebody has just ended it */
-
-static bool
-sluice_conn_primary(const sluice_conn_t *conn)
-{
-    struct stat  st;
-
-    return sluice_file_lock(&conn->file, SLUICE_LOCK_PRIMARY, false)
-           && fstat(conn->file.fd, &st) == 0 && st.st_nlink != 0;
-}
-
-
-/* unlinks it if it is nobody's newest; the lock goes when it is closed */
-
-static bool
-sluice_conn_unused(const sluice_dir_t *dir, const sluice_conn_t *conn)
-{
-    if (!sluice_file_lock(&conn->file, SLUICE_LOCK_PRIMARY, true)) {
-        return false;
-    }
-
-    unlinkat(dir->fd, conn->file.name, 0);
-
-    return true;
-}
-
-
-static void
-sluice_conn_tell(sluice_conn_t *conn, unsigned number)
-{
-    uint64_t  over;
-
-    over = __atomic_load_n(&conn->control->former_over, __ATOMIC_RELAXED);
-
-    while (over < number
-           && !__atomic_compare_exchange_n(&conn->control->former_over, &over,
-                                           number, false, __ATOMIC_RELEASE,
-                                           __ATOMIC_RELAXED))
-    {
-        /* somebody else ended an older or the same one */
-    }
-}
-
-
 static sluice_status_t
 sluice_conn_try(const sluice_dir_t *dir, const char *name, uint64_t size,
     sluice_conn_t *conn, sluice_conn_t *former, sluice_error_t *error)
 {
     char                file[SLUICE_FILE_NAME_MAX];
-    unsigned            i, n, newest, numbers[SLUICE_CONN_SERIES];
+    unsigned            i, n, numbers[SLUICE_CONN_SERIES];
+    uint64_t            last, over;
     sluice_conn_t       other;
     sluice_status_t     status;
     sluice_file_spec_t  spec;
@@ -272,7 +224,7 @@ sluice_conn_try(const sluice_dir_t *dir, const char *name, uint64_t size,
         n = SLUICE_CONN_SERIES;
     }
 
-    newest = (n != 0) ? numbers[0] : 0;
+    last = (n != 0) ? numbers[0] : 0;
 
     for (i = 0; i < n; i++) {
 
@@ -295,32 +247,45 @@ sluice_conn_try(const sluice_dir_t *dir, const char *name, uint64_t size,
             goto failed;
         }
 
+        /* no number is given out again: files are unlinked by their names */
+
+        over = __atomic_load_n(&other.control->former_over, __ATOMIC_RELAXED);
+        last = (over > last) ? over : last;
+
         /*
          * The newest of those that somebody uses, or that nobody does: one
          * that was made after it and is nobody's has gone by now, as after an
-         * upgrade that was taken back.
+         * upgrade that was taken back.  Or one that lacks nothing, as those
+         * who have a newer one take from it, too.
          */
 
-        if (conn->rows == NULL && former->rows == NULL
-            && sluice_file_fits(&other.file, &spec))
-        {
-            *conn = other;
+        if (conn->rows == NULL && sluice_file_fits(&other.file, &spec)) {
 
-            if (!sluice_conn_primary(conn)) {
+            if (!sluice_series_primary(&other.file)) {
+                sluice_file_close(dir, &other.file);
                 status = sluice_error(error, SLUICE_ABSENT, "\"%s/%s\" was "
                                       "removed", dir->path, file);
                 goto failed;
             }
 
-            continue;
-        }
+            /* looked at now: whoever ends it has to have it for himself */
 
-        if (sluice_conn_unused(dir, &other)) {
-
-            if (conn->rows != NULL) {
-                sluice_conn_tell(conn, other.number);
+            if (former->rows == NULL
+                || __atomic_load_n(&former->control->former_over,
+                                   __ATOMIC_SEQ_CST) < numbers[i])
+            {
+                *conn = other;
+                continue;
             }
 
+            sluice_file_unlock(&other.file, SLUICE_LOCK_PRIMARY);
+        }
+
+        if (sluice_series_unused(&other.file)) {
+
+            sluice_series_end(dir, &other.file, other.number,
+                              (conn->rows != NULL)
+                              ? &conn->control->former_over : NULL);
             sluice_file_close(dir, &other.file);
             continue;
         }
@@ -340,7 +305,8 @@ sluice_conn_try(const sluice_dir_t *dir, const char *name, uint64_t size,
     }
 
     if (conn->rows == NULL) {
-        status = sluice_conn_make(dir, name, &spec, newest + 1, conn, error);
+        status = sluice_conn_make(dir, name, &spec, (unsigned) last + 1, conn,
+                                  error);
 
         if (status != SLUICE_OK) {
             goto failed;
@@ -370,11 +336,12 @@ bool
 sluice_conn_former_end(const sluice_dir_t *dir, sluice_conn_t *conn,
     const sluice_conn_t *former)
 {
-    if (!sluice_conn_unused(dir, former)) {
+    if (!sluice_series_unused(&former->file)) {
         return false;
     }
 
-    sluice_conn_tell(conn, former->number);
+    sluice_series_end(dir, &former->file, former->number,
+                      &conn->control->former_over);
 
     return true;
 }

@@ -15,6 +15,7 @@
 
 
 #define SLUICE_TRIES          64                /* turns of any loop         */
+#define SLUICE_LIMIT_ROOM     (SLUICE_LIMIT_BUCKET / 2)
 
 /*
  * A nonce is the epoch of its writer and a number of the writer's own.  An
@@ -53,7 +54,7 @@ sluice_limit_locate(const sluice_limit_t *limit, sluice_hash_t key,
 
 
 /*
- * The slots of both buckets that may hold the key, a bit each: those with the
+ * The slots of a bucket that may hold the key, a bit each: those with the
  * upper 32 bits of its fingerprint.  Which one it is no branch could predict,
  * and a long loop would keep the CPU from the misses of the next decision.
  */
@@ -71,22 +72,17 @@ sluice_slot_uppers(const sluice_u128_t *slot)
 
 
 static inline unsigned
-sluice_limit_match(const sluice_limit_place_t *place)
+sluice_limit_match(const sluice_limit_bucket_t *bucket, uint64_t fp)
 {
-    __m128i               want, a, b, c, d;
-    const sluice_u128_t  *first, *second;
+    __m128i  want, a, b;
 
-    want = _mm_set1_epi32((int) (uint32_t) (place->fingerprint >> 16));
-    first = place->bucket[0]->slot;
-    second = place->bucket[1]->slot;
+    want = _mm_set1_epi32((int) (uint32_t) (fp >> 16));
 
-    a = _mm_cmpeq_epi32(sluice_slot_uppers(first), want);
-    b = _mm_cmpeq_epi32(sluice_slot_uppers(first + 4), want);
-    c = _mm_cmpeq_epi32(sluice_slot_uppers(second), want);
-    d = _mm_cmpeq_epi32(sluice_slot_uppers(second + 4), want);
+    a = _mm_cmpeq_epi32(sluice_slot_uppers(bucket->slot), want);
+    b = _mm_cmpeq_epi32(sluice_slot_uppers(bucket->slot + 4), want);
 
     return (unsigned) _mm_movemask_epi8(
-               _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d)));
+               _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_setzero_si128()));
 }
 
 #else
@@ -107,21 +103,16 @@ sluice_slot_upper(const sluice_u128_t *slot)
 
 
 static inline unsigned
-sluice_limit_match(const sluice_limit_place_t *place)
+sluice_limit_match(const sluice_limit_bucket_t *bucket, uint64_t fp)
 {
     unsigned  i, match;
-    uint32_t  want;
 
-    want = (uint32_t) (place->fingerprint >> 16);
     match = 0;
 
     for (i = 0; i < SLUICE_LIMIT_BUCKET; i++) {
-        match |= (unsigned) (sluice_slot_upper(&place->bucket[0]->slot[i])
-                             == want)
+        match |= (unsigned) (sluice_slot_upper(&bucket->slot[i])
+                             == (uint32_t) (fp >> 16))
                  << i;
-        match |= (unsigned) (sluice_slot_upper(&place->bucket[1]->slot[i])
-                             == want)
-                 << (i + SLUICE_LIMIT_BUCKET);
     }
 
     return match;
@@ -130,28 +121,71 @@ sluice_limit_match(const sluice_limit_place_t *place)
 #endif
 
 
-/* where the key stands, and in *v what was seen there */
+/*
+ * Where the key stands, and in *v what was seen there.  The second bucket is
+ * not touched for a key that is in the first one: see sluice_limit_choose().
+ */
 
 static inline sluice_u128_t *
 sluice_limit_find(const sluice_limit_place_t *place, sluice_u128_t *v)
 {
-    unsigned        i, match;
+    unsigned        b, match;
     sluice_u128_t  *slot;
 
-    for (match = sluice_limit_match(place); match != 0; match &= match - 1) {
+    for (b = 0; b < 2; b++) {
 
-        i = (unsigned) __builtin_ctz(match);
-        slot = &place->bucket[i / SLUICE_LIMIT_BUCKET]
-                    ->slot[i % SLUICE_LIMIT_BUCKET];
+        for (match = sluice_limit_match(place->bucket[b], place->fingerprint);
+             match != 0;
+             match &= match - 1)
+        {
+            slot = &place->bucket[b]->slot[__builtin_ctz(match)];
 
-        *v = sluice_load16(slot);
+            *v = sluice_load16(slot);
 
-        if (sluice_slot_final(*v, place->fingerprint)) {
-            return slot;
+            if (sluice_slot_final(*v, place->fingerprint)) {
+                return slot;
+            }
         }
     }
 
     return NULL;
+}
+
+
+static inline uint32_t *
+sluice_limit_group(const sluice_limit_t *limit, uint32_t slot)
+{
+    return &limit->control->evicted[slot / SLUICE_LIMIT_BUCKET
+                                    % SLUICE_LIMIT_GROUPS];
+}
+
+
+/* where a charge goes to: before it is made, see sluice_limit_refund() */
+
+static inline void
+sluice_limit_mark(const sluice_limit_t *limit, const sluice_u128_t *slot,
+    sluice_limit_state_t *state)
+{
+    state->slot = (uint32_t) (slot - limit->buckets->slot);
+    state->evicted = __atomic_load_n(sluice_limit_group(limit, state->slot),
+                                     __ATOMIC_SEQ_CST);
+}
+
+
+/*
+ * A slot changes hands.  Called before it may be made final or free again, by
+ * whoever does that: so if a key stands in a slot anew, the group tells.
+ */
+
+static void
+sluice_limit_moved(const sluice_limit_t *limit, const sluice_u128_t *slot)
+{
+    uint32_t  n;
+
+    n = (uint32_t) (slot - limit->buckets->slot);
+
+    (void) __atomic_add_fetch(sluice_limit_group(limit, n), 1,
+                              __ATOMIC_SEQ_CST);
 }
 
 
@@ -181,6 +215,7 @@ sluice_limit_slot_state(sluice_u128_t slot, uint64_t now, uint32_t window,
     }
 
     *fingerprint = sluice_slot_tag(slot);
+    state->slot = 0;
     state->evicted = 0;
     (void) sluice_limit_decide(slot, now, window, 0, 0, state);
 
@@ -210,8 +245,10 @@ sluice_limit_cost(sluice_u128_t v, uint64_t now, uint32_t window)
 
 
 /*
- * Where to put the key: a free slot of the emptier bucket, else the live
- * window with the least count.  false: the key came since, or nothing may be
+ * Where to put the key: a free slot of its first bucket while half of that is
+ * free, so that most keys cost one bucket to find, else of the emptier one,
+ * which keeps the table from evicting early; else the live window with the
+ * least count.  false: the key came since, or nothing may be
  * taken; look again.
  */
 
@@ -261,7 +298,7 @@ sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
             }
         }
 
-        if (room > most) {
+        if (room > most && most < SLUICE_LIMIT_ROOM) {
             most = room;
             *at = empty;
             *seen = empty_v;
@@ -280,7 +317,8 @@ sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
  */
 
 static bool
-sluice_limit_alone(const sluice_limit_place_t *place, const sluice_u128_t *at)
+sluice_limit_alone(const sluice_limit_t *limit,
+    const sluice_limit_place_t *place, const sluice_u128_t *at)
 {
     unsigned        b, i, turn;
     sluice_u128_t  *slot, v;
@@ -302,6 +340,10 @@ sluice_limit_alone(const sluice_limit_place_t *place, const sluice_u128_t *at)
                 {
                     return false;
                 }
+
+                /* it may have been put over a live window */
+
+                sluice_limit_moved(limit, &slot[i]);
 
                 if (sluice_cas16(&slot[i], &v, 0)) {
                     break;
@@ -351,13 +393,6 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
         return false;
     }
 
-    /* before it happens: no refund may miss that it did */
-
-    if (evicts) {
-        state->evicted = __atomic_add_fetch(&limit->control->evicted, 1,
-                                            __ATOMIC_SEQ_CST);
-    }
-
     mine = sluice_limit_tentative(limit, place->fingerprint, *now);
 
     if (!sluice_cas16(at, &seen, mine)) {
@@ -366,18 +401,26 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
 
     sluice_fault("limit.insert.tentative");
 
+    /* a dead writer's entry may have been put over a live window as well */
+
+    if (evicts || sluice_slot_unfinished(seen)) {
+        sluice_limit_moved(limit, at);
+    }
+
     if (evicts && limit->own != NULL) {
         limit->own->evicted++;
     }
 
-    if (!sluice_limit_alone(place, at)) {
+    if (!sluice_limit_alone(limit, place, at)) {
         (void) sluice_cas16(at, &mine, 0);
         return false;
     }
 
     sluice_fault("limit.insert.looked");
 
-    new = sluice_slot_pack(place->fingerprint, state->index, 0, n);
+    sluice_limit_mark(limit, at, state);
+
+    new = sluice_slot_pack(place->fingerprint, state->seen.index, 0, n);
 
     if (!sluice_cas16(at, &mine, new)) {
         return false;
@@ -396,7 +439,7 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
 
     *now = limit->clock();
 
-    return *now / limit->window <= (uint64_t) state->index + 1;
+    return *now / limit->window <= (uint64_t) state->seen.index + 1;
 }
 
 
@@ -433,14 +476,15 @@ sluice_limit_contend(sluice_limit_t *limit, const sluice_limit_place_t *place,
             continue;
         }
 
+        sluice_limit_mark(limit, slot, state);
+
         while (sluice_slot_final(v, place->fingerprint)) {
 
             if (!sluice_limit_decide(v, now, limit->window, max, n, state)) {
                 return SLUICE_LIMIT_REFUSED;
             }
 
-            new = sluice_slot_pack(place->fingerprint, state->index,
-                                   state->previous, state->current + n);
+            new = sluice_window_charge(place->fingerprint, &state->seen, n);
 
             if (sluice_cas16(slot, &v, new)) {
                 return SLUICE_LIMIT_PASSED;
@@ -485,10 +529,8 @@ sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
 
     sluice_limit_locate(limit, key, &place);
 
-    /* before the charge, see sluice_limit_refund() */
-
-    state->evicted = __atomic_load_n(&limit->control->evicted,
-                                     __ATOMIC_SEQ_CST);
+    state->slot = 0;
+    state->evicted = 0;
 
     slot = sluice_limit_find(&place, &v);
 
@@ -499,8 +541,9 @@ sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
         result = SLUICE_LIMIT_REFUSED;
 
     } else {
-        new = sluice_slot_pack(place.fingerprint, state->index,
-                               state->previous, state->current + n);
+        sluice_limit_mark(limit, slot, state);
+
+        new = sluice_window_charge(place.fingerprint, &state->seen, n);
 
         result = sluice_cas16(slot, &v, new)
                  ? SLUICE_LIMIT_PASSED
@@ -522,6 +565,7 @@ sluice_limit_peek(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
 
     sluice_limit_locate(limit, key, &place);
 
+    state->slot = 0;
     state->evicted = 0;
 
     if (sluice_limit_find(&place, &v) == NULL) {
@@ -541,12 +585,16 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
     sluice_u128_t         *slot, v, new;
     sluice_limit_place_t   place;
 
-    sluice_limit_locate(limit, key, &place);
-
-    slot = sluice_limit_find(&place, &v);
-    if (slot == NULL) {
+    if (n == 0) {
         return;
     }
+
+    sluice_limit_locate(limit, key, &place);
+
+    /* the slot that was charged: elsewhere the key stands without the charge */
+
+    slot = &limit->buckets->slot[state->slot];
+    v = sluice_load16(slot);
 
     for (turn = 0;
          turn < SLUICE_TRIES && sluice_slot_final(v, place.fingerprint);
@@ -559,7 +607,8 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
          * the key was put in anew and charged to the very same ones meanwhile.
          */
 
-        if (__atomic_load_n(&limit->control->evicted, __ATOMIC_SEQ_CST)
+        if (__atomic_load_n(sluice_limit_group(limit, state->slot),
+                            __ATOMIC_SEQ_CST)
             != state->evicted)
         {
             return;

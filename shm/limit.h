@@ -14,12 +14,12 @@
  * tentative entry that is free for anybody two seconds later.
  *
  * A slot whose window is over for two windows reads as empty, so nothing is
- * swept.  A key has two candidate buckets; it goes into the emptier one; if
- * both are full of live windows, the one with the least count is evicted,
- * and counted.
+ * swept.  A key has two candidate buckets; it goes into the first one while
+ * half of that is free, else into the emptier one; if both are full of live
+ * windows, the one with the least count is evicted, and counted.
  *
  *   file "zone.NAME.N": header | control | columns | buckets
- *   geometry: buckets, window in ms, scale, slots a bucket
+ *   geometry: buckets, window in ms, scale, slots a bucket, unit
  */
 
 #ifndef SLUICE_LIMIT_H
@@ -36,6 +36,7 @@
 #define SLUICE_LIMIT_BUCKET       8             /* slots: two cache lines    */
 #define SLUICE_LIMIT_BUCKETS_MIN  32
 #define SLUICE_LIMIT_BUCKETS_MAX  (1u << 28)
+#define SLUICE_LIMIT_GROUPS       4096          /* of buckets: a power of 2  */
 #define SLUICE_LIMIT_WINDOW_MIN   SLUICE_WINDOW_MIN
 #define SLUICE_LIMIT_WINDOW_MAX   SLUICE_WINDOW_MAX
 #define SLUICE_LIMIT_UNITS_MAX    SLUICE_WINDOW_UNITS_MAX
@@ -59,11 +60,15 @@ _Static_assert(sizeof(sluice_limit_bucket_t) == 128, "bucket");
 typedef struct {
     uint64_t  epoch;            /* nonces are given out in runs, see limit.c */
     uint64_t  former_over;      /* tables up to this N no longer count       */
-    uint64_t  evicted;          /* live windows that were, or nearly so      */
+    uint64_t  opened;           /* how often, as somebody's newest           */
     uint8_t   reserved[104];
+
+    /* how often a slot of the group's buckets has gone to another key */
+    uint32_t  evicted[SLUICE_LIMIT_GROUPS];
 } sluice_limit_control_t;
 
-_Static_assert(sizeof(sluice_limit_control_t) == 128, "zone control");
+_Static_assert(sizeof(sluice_limit_control_t)
+               == 128 + 4 * SLUICE_LIMIT_GROUPS, "zone control");
 
 
 /* statistics of one process slot in this zone, written by its owner alone */
@@ -91,8 +96,10 @@ typedef struct {
     uint64_t                  nbuckets;
     uint32_t                  window;           /* ms                        */
     uint32_t                  scale;            /* what one unit stands for  */
+    uint32_t                  unit;             /* of what: the caller's own */
     unsigned                  number;           /* N of zone.NAME.N          */
 
+    uint64_t                  opened;           /* as seen, of a former one  */
     sluice_limit_column_t    *own;              /* NULL: not counted         */
     uint64_t                  nonce;
     sluice_clock_pt           clock;            /* monotonic ms; tests       */
@@ -101,18 +108,9 @@ typedef struct {
 
 /* what a decision saw: enough for Retry-After, remaining, and a refund */
 typedef struct {
-    union {
-        sluice_window_t  seen;          /* before this charge                */
-
-        struct {                        /* the same                          */
-            uint32_t     index;
-            uint32_t     previous;
-            uint32_t     current;
-            uint32_t     elapsed;
-        };
-    };
-
-    uint64_t             evicted;       /* of the table, when it was charged */
+    sluice_window_t  seen;      /* before this charge                        */
+    uint32_t         slot;      /* that was charged: its number              */
+    uint32_t         evicted;   /* of its group, when it was charged         */
 } sluice_limit_state_t;
 
 
@@ -120,6 +118,7 @@ typedef struct {
     uint64_t  size;             /* bytes, as the operator gave them          */
     uint32_t  window;           /* ms                                        */
     uint32_t  scale;
+    uint32_t  unit;             /* what is counted, any number               */
 } sluice_limit_conf_t;
 
 
@@ -127,10 +126,11 @@ typedef struct {
 uint64_t sluice_limit_buckets(uint64_t size);
 
 /*
- * Opens the zone's newest file if it has this geometry; else makes the next.
- * `former` becomes the newest other file of the same window that still
- * counts, or has no map: its users charge both tables, all or none.  BUSY:
- * two tables of other geometries are live already.
+ * Opens the zone's newest file if it has this geometry, else one that the
+ * users of the newest charge as well, else makes the next.  `former` becomes
+ * the newest other file of the same window and unit that somebody may still
+ * have, or has no map: if it counts, both tables are charged, all or none.
+ * BUSY: two tables of other geometries are live already.
  */
 sluice_status_t sluice_limit_open(const sluice_dir_t *dir, const char *name,
     const sluice_limit_conf_t *conf, sluice_limit_t *limit,
@@ -138,25 +138,42 @@ sluice_status_t sluice_limit_open(const sluice_dir_t *dir, const char *name,
 
 void sluice_limit_close(const sluice_dir_t *dir, sluice_limit_t *limit);
 
-/* whether somebody still charges that table as his newest */
-bool sluice_limit_former_used(const sluice_limit_t *former);
+/*
+ * Whether somebody charges that table as his newest, or has since the last
+ * call.  One thread's, as all that changes a sluice_limit_t.
+ */
+bool sluice_limit_former_used(sluice_limit_t *former);
 
 /*
  * To be called when nobody has for two windows: then this table alone holds
  * all that counts.  It tells the other users, and unlinks the former file;
- * those that still have it mapped lose nothing by it.
+ * those that still have it mapped lose nothing by it.  For a later table,
+ * after a change that was taken back, it may be called at any time.  false:
+ * somebody has it as his newest.
  */
-void sluice_limit_former_end(const sluice_dir_t *dir, sluice_limit_t *limit,
+bool sluice_limit_former_end(const sluice_dir_t *dir, sluice_limit_t *limit,
     const sluice_limit_t *former);
 
-/* whether charges must go to the former table, too */
+/* whether it is there and was not ended */
 static inline bool
-sluice_limit_former_counts(const sluice_limit_t *limit,
+sluice_limit_former_lasts(const sluice_limit_t *limit,
     const sluice_limit_t *former)
 {
     return former->buckets != NULL
            && __atomic_load_n(&limit->control->former_over, __ATOMIC_RELAXED)
               < former->number;
+}
+
+/*
+ * Whether charges must go to it, too.  Not if it was made after this one: its
+ * users charge this one as well, so that nothing is missing here.
+ */
+static inline bool
+sluice_limit_former_counts(const sluice_limit_t *limit,
+    const sluice_limit_t *former)
+{
+    return former->number < limit->number
+           && sluice_limit_former_lasts(limit, former);
 }
 
 
@@ -224,9 +241,9 @@ sluice_limit_result_t sluice_limit_peek(sluice_limit_t *limit,
 
 /*
  * Takes back n units of a charge that passed with that state, from the window
- * that was charged.  Dropped if the window is gone, or if the table has
- * evicted anything since: it may have been this key, which then stands there
- * anew without the charge.
+ * that was charged.  Dropped if the window is gone, or if its bucket's group
+ * has evicted anything since: it may have been this key, which then stands
+ * there anew without the charge.
  */
 void sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
     const sluice_limit_state_t *state, uint32_t n);

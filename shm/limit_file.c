@@ -8,10 +8,10 @@
 
 #include "limit.h"
 #include "clock.h"
+#include "series.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 
 #define SLUICE_LIMIT_SERIES  16
@@ -25,6 +25,7 @@ static sluice_status_t sluice_limit_open_file(const sluice_dir_t *dir,
 static sluice_status_t sluice_limit_make(const sluice_dir_t *dir,
     const char *name, const sluice_limit_conf_t *conf, unsigned number,
     sluice_limit_t *limit, sluice_error_t *error);
+static bool sluice_limit_primary(sluice_limit_t *limit);
 static sluice_status_t sluice_limit_try(const sluice_dir_t *dir,
     const char *name, const sluice_limit_conf_t *conf, sluice_limit_t *limit,
     sluice_limit_t *former, sluice_error_t *error);
@@ -54,6 +55,7 @@ sluice_limit_spec(const char *name, const sluice_limit_conf_t *conf,
     spec->geometry[1] = conf->window;
     spec->geometry[2] = conf->scale;
     spec->geometry[3] = SLUICE_LIMIT_BUCKET;
+    spec->geometry[4] = conf->unit;
     spec->section[0] = sizeof(sluice_limit_control_t);
     spec->section[1] = SLUICE_SLOTS * sizeof(sluice_limit_column_t);
     spec->section[2] = spec->geometry[0] * sizeof(sluice_limit_bucket_t);
@@ -69,7 +71,10 @@ sluice_limit_attach(sluice_limit_t *limit, unsigned number)
     limit->nbuckets = limit->file.header.geometry[0];
     limit->window = (uint32_t) limit->file.header.geometry[1];
     limit->scale = (uint32_t) limit->file.header.geometry[2];
+    limit->unit = (uint32_t) limit->file.header.geometry[4];
     limit->number = number;
+    limit->opened = __atomic_load_n(&limit->control->opened,
+                                    __ATOMIC_SEQ_CST);
     limit->own = NULL;
     limit->nonce = 0;
     limit->clock = sluice_clock_ms;
@@ -209,6 +214,7 @@ sluice_limit_drop_unused(const sluice_dir_t *dir, const char *name,
             drop = sluice_limit_open_file(dir, name, numbers[1], &before,
                                           &error) == SLUICE_OK
                    && before.window == newest.window
+                   && before.unit == newest.unit
                    && sluice_file_retire(dir, &newest.file) == SLUICE_OK;
 
             sluice_limit_close(dir, &before);
@@ -228,12 +234,28 @@ sluice_limit_drop_unused(const sluice_dir_t *dir, const char *name,
 }
 
 
+/* who waits for its end sees that it was used, however soon it is closed */
+
+static bool
+sluice_limit_primary(sluice_limit_t *limit)
+{
+    if (!sluice_series_primary(&limit->file)) {
+        return false;
+    }
+
+    (void) __atomic_add_fetch(&limit->control->opened, 1, __ATOMIC_SEQ_CST);
+
+    return true;
+}
+
+
 static sluice_status_t
 sluice_limit_try(const sluice_dir_t *dir, const char *name,
     const sluice_limit_conf_t *conf, sluice_limit_t *limit,
     sluice_limit_t *former, sluice_error_t *error)
 {
-    unsigned            i, n, newest, numbers[SLUICE_LIMIT_SERIES];
+    unsigned            i, n, numbers[SLUICE_LIMIT_SERIES];
+    uint64_t            last, over;
     sluice_limit_t      other;
     sluice_status_t     status;
     sluice_file_spec_t  spec;
@@ -253,7 +275,7 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
 
     n = sluice_limit_drop_unused(dir, name, &spec, numbers, n);
 
-    newest = (n != 0) ? numbers[0] : 0;
+    last = (n != 0) ? numbers[0] : 0;
 
     for (i = 0; i < n; i++) {
 
@@ -273,15 +295,39 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
             goto failed;
         }
 
-        if (numbers[i] == newest && sluice_file_fits(&other.file, &spec)) {
-            (void) sluice_file_lock(&other.file, SLUICE_LOCK_PRIMARY, false);
-            *limit = other;
-            continue;
+        /* no number is given out again: files are unlinked by their names */
+
+        over = __atomic_load_n(&other.control->former_over, __ATOMIC_RELAXED);
+        last = (over > last) ? over : last;
+
+        /*
+         * The newest one; or one that lacks nothing, as those who have a newer
+         * one charge it, too: a change that is taken back at once.
+         */
+
+        if (limit->file.fd == -1 && sluice_file_fits(&other.file, &spec)) {
+
+            if (!sluice_limit_primary(&other)) {
+                sluice_file_close(dir, &other.file);
+                continue;
+            }
+
+            /* looked at now: whoever ends it has to have it for himself */
+
+            if (former->file.fd == -1
+                || __atomic_load_n(&former->control->former_over,
+                                   __ATOMIC_SEQ_CST) < numbers[i])
+            {
+                *limit = other;
+                continue;
+            }
+
+            sluice_file_unlock(&other.file, SLUICE_LOCK_PRIMARY);
         }
 
-        /* another window is another limit: it goes with its last user */
+        /* another window or unit is another limit: gone with its last user */
 
-        if (other.window != conf->window) {
+        if (other.window != conf->window || other.unit != conf->unit) {
             (void) sluice_file_retire(dir, &other.file);
             sluice_file_close(dir, &other.file);
             continue;
@@ -293,7 +339,7 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
             && __atomic_load_n(&limit->control->former_over, __ATOMIC_RELAXED)
                >= numbers[i])
         {
-            sluice_limit_former_end(dir, limit, &other);
+            (void) sluice_limit_former_end(dir, limit, &other);
             sluice_file_close(dir, &other.file);
             continue;
         }
@@ -319,7 +365,8 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
     }
 
     if (limit->file.fd == -1) {
-        status = sluice_limit_make(dir, name, conf, newest + 1, limit, error);
+        status = sluice_limit_make(dir, name, conf, (unsigned) last + 1, limit,
+                                   error);
 
         if (status != SLUICE_OK) {
             goto failed;
@@ -346,28 +393,41 @@ sluice_limit_close(const sluice_dir_t *dir, sluice_limit_t *limit)
 
 
 bool
-sluice_limit_former_used(const sluice_limit_t *former)
+sluice_limit_former_used(sluice_limit_t *former)
 {
+    uint64_t  opened;
+
+    opened = __atomic_load_n(&former->control->opened, __ATOMIC_SEQ_CST);
+
+    if (opened != former->opened) {
+        former->opened = opened;
+        return true;
+    }
+
     return sluice_file_locked(&former->file, SLUICE_LOCK_PRIMARY);
 }
 
 
-void
+bool
 sluice_limit_former_end(const sluice_dir_t *dir, sluice_limit_t *limit,
     const sluice_limit_t *former)
 {
-    uint64_t  over;
+    /* held until it is closed: nobody can have it as his newest any more */
 
-    over = __atomic_load_n(&limit->control->former_over, __ATOMIC_RELAXED);
-
-    while (over < former->number
-           && !__atomic_compare_exchange_n(&limit->control->former_over,
-                                           &over, former->number, false,
-                                           __ATOMIC_RELEASE,
-                                           __ATOMIC_RELAXED))
-    {
-        /* somebody else ended an older or the same one */
+    if (!sluice_series_unused(&former->file)) {
+        return false;
     }
 
-    unlinkat(dir->fd, former->file.name, 0);
+    if (former->number < limit->number
+        && __atomic_load_n(&former->control->opened, __ATOMIC_SEQ_CST)
+           != former->opened)
+    {
+        sluice_file_unlock(&former->file, SLUICE_LOCK_PRIMARY);
+        return false;
+    }
+
+    sluice_series_end(dir, &former->file, former->number,
+                      &limit->control->former_over);
+
+    return true;
 }

@@ -271,14 +271,26 @@ sluice_member_give_back(sluice_member_t *member,
 }
 
 
+/* twice as long for each level, and no longer than that */
+
+static uint64_t
+sluice_member_grown(uint64_t ms, unsigned level, uint64_t max)
+{
+    return (ms <= max >> level) ? ms << level : max;
+}
+
+
 /*
  * How often the same has happened: once more if this try began when the last
- * time was over, or was the one that looked whether it still is so.
+ * time was over, or was the one that looked whether it still is so.  A shorter
+ * time than ours would have been is the upstream's own word, and was kept to:
+ * it is no sign that ours is too short.
  */
 
 static unsigned
 sluice_member_level(const sluice_member_word_t *w,
-    const sluice_member_try_t *try, bool breaker, uint64_t now)
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    bool breaker, uint64_t now)
 {
     bool  same, again;
 
@@ -294,19 +306,14 @@ sluice_member_level(const sluice_member_word_t *w,
 
     again = (w->s.state == SLUICE_MEMBER_PROBING)
             ? sluice_member_own(w, try)
-            : w->s.until <= now && try->began >= w->s.since;
+            : w->s.until <= now && try->began >= w->s.since
+              && (breaker
+                  || w->s.until - w->s.since
+                     >= sluice_member_grown(policy->cool, w->s.level,
+                                            policy->cool_max));
 
     return (again && w->s.level < SLUICE_WORD_LEVEL) ? w->s.level + 1
                                                      : w->s.level;
-}
-
-
-/* twice as long for each level, and no longer than that */
-
-static uint64_t
-sluice_member_grown(uint64_t ms, unsigned level, uint64_t max)
-{
-    return (ms <= max >> level) ? ms << level : max;
 }
 
 
@@ -341,11 +348,12 @@ sluice_member_worse(sluice_member_word_t *w,
             && w->s.until > now;
 
     breaker = (reason == SLUICE_REASON_ERRORS);
-    w->s.level = sluice_member_level(w, try, breaker, now);
+    w->s.level = sluice_member_level(w, policy, try, breaker, now);
 
     if (state == SLUICE_MEMBER_DISABLED) {
         w->s.level = 0;
         ms = SLUICE_NEVER;
+        rests = false;
 
     } else if (breaker) {
         ms = sluice_member_grown(policy->open, w->s.level, policy->open_max);
@@ -356,11 +364,12 @@ sluice_member_worse(sluice_member_word_t *w,
              ? sluice_member_hinted(hint, policy->exhausted)
              : policy->exhausted;
 
+    } else if (hint != SLUICE_NEVER) {
+        w->s.level = 0;
+        ms = sluice_member_hinted(hint, policy->cool_max);
+
     } else {
-        ms = (hint != SLUICE_NEVER)
-             ? sluice_member_hinted(hint, policy->cool_max)
-             : sluice_member_grown(policy->cool, w->s.level,
-                                   policy->cool_max);
+        ms = sluice_member_grown(policy->cool, w->s.level, policy->cool_max);
     }
 
     if (rests && sluice_member_after(now, ms) <= w->s.until) {
@@ -539,7 +548,7 @@ sluice_member_well(sluice_member_t *member, const sluice_member_try_t *try,
     if (!sluice_member_healthy(member)) {
         old = sluice_load16(&member->state);
 
-        do {
+        for ( ;; ) {
             sluice_member_unpack(old, &w);
 
             if (!sluice_member_own(&w, try)
@@ -553,8 +562,7 @@ sluice_member_well(sluice_member_t *member, const sluice_member_try_t *try,
                 brought = SLUICE_MEMBER_HEALTHY;
                 break;
             }
-
-        } while (true);
+        }
     }
 
     sluice_member_clear(member, SLUICE_ROW_ERRORS, try->began);
@@ -833,7 +841,7 @@ sluice_member_tag(const sluice_member_limit_t *limit)
 }
 
 
-/* ms; 0: there is no such tag */
+/* ms; 0: of a word that nobody has used */
 
 static uint32_t
 sluice_member_tag_window(uint64_t tag)
@@ -843,8 +851,7 @@ sluice_member_tag_window(uint64_t tag)
     seconds = tag >> SLUICE_TAG_SECONDS
               & ((1u << (SLUICE_TAG_COUNTS - SLUICE_TAG_SECONDS)) - 1);
 
-    return (seconds <= SLUICE_WINDOW_MAX / 1000) ? (uint32_t) seconds * 1000
-                                                 : 0;
+    return (uint32_t) seconds * 1000;
 }
 
 
@@ -890,7 +897,11 @@ sluice_member_find(sluice_member_t *member, uint64_t tag, uint64_t now,
         }
 
         if (seen != 0 && sluice_slot_index(seen) == SLUICE_TENTATIVE) {
-            free = sluice_slot_abandoned(seen, now);
+
+            /* a rival's, or a dead one's, for the same: the second look */
+
+            free = sluice_slot_tag(seen) == tag
+                   || sluice_slot_abandoned(seen, now);
 
         } else {
             window = sluice_member_tag_window(sluice_slot_tag(seen));
@@ -1033,8 +1044,7 @@ sluice_member_charge(sluice_member_t *member,
         }
 
         if (slot != NULL) {
-            new = sluice_slot_pack(tag, state->index, state->previous,
-                                   state->current + n);
+            new = sluice_window_charge(tag, state, n);
 
             if (sluice_cas16(slot, &v, new)) {
                 return true;

@@ -99,10 +99,10 @@ typedef struct {
     uint64_t                    answers[SLUICE_ANSWERS];
     uint64_t                    probes;         /* numbers given out         */
     uint64_t                    nonce;          /* the same, for windows     */
-    uint64_t                    reserved1[4];
+    uint64_t                    reserved0[4];
 
     char                        id[SLUICE_NAME_MAX];
-    uint8_t                     reserved2[64 - SLUICE_NAME_MAX];
+    uint8_t                     reserved1[64 - SLUICE_NAME_MAX];
 } sluice_member_t;
 
 _Static_assert(sizeof(sluice_member_t) == 320, "member");
@@ -130,7 +130,7 @@ typedef struct {
 
 /* a try, for its answer to be judged by */
 typedef struct {
-    uint64_t  began;            /* ms                                        */
+    uint64_t  began;            /* ms, read before it was taken              */
     uint64_t  probe;            /* which one it is; 0: none                  */
 } sluice_member_try_t;
 
@@ -153,8 +153,8 @@ sluice_member_healthy(const sluice_member_t *member)
 {
     const uint64_t  *word = (const uint64_t *) &member->state;
 
-    return __atomic_load_n(word, __ATOMIC_ACQUIRE) == 0
-           && __atomic_load_n(word + 1, __ATOMIC_ACQUIRE) == 0;
+    return (__atomic_load_n(word, __ATOMIC_ACQUIRE)
+            | __atomic_load_n(word + 1, __ATOMIC_ACQUIRE)) == 0;
 }
 
 /*
@@ -186,7 +186,9 @@ uint64_t sluice_member_probe(sluice_member_t *member, uint64_t now,
  *   CLIENT, NONE  say nothing; one's own probe is given back, and another try
  *                 may be it at once
  *   COOL          cools; repeated if the try began when the last time was over,
- *                 so that many at once are one
+ *                 so that many at once are one, and that was no shorter than
+ *                 ours: a hint that was kept to is no sign that we wait too
+ *                 little
  *   DENIED        a strike, if its try began when the last one was counted
  *   EXHAUSTED     half open when that is over
  *   the others    in a row, and of a probe at once, open the breaker: COOLING,
@@ -264,6 +266,8 @@ bool sluice_member_fits(sluice_member_t *member,
 /*
  * Charges it if it fits; state is what a refund needs.  false: it does not
  * fit, or every word of the line is in use by live windows of other kinds.
+ * The clock is to be read just before: of a caller who is stopped for two
+ * windows in between the charge is one to the past.
  */
 bool sluice_member_charge(sluice_member_t *member,
     const sluice_member_limit_t *limit, uint64_t now, uint64_t amount,

@@ -9,7 +9,12 @@
 #include <string.h>
 #include <time.h>
 
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
 
+
+#define SLUICE_POOL_ROW    8            /* lines that are added up at once   */
 #define SLUICE_POOL_WAIT   2000         /* ms, for whoever gives out lines   */
 
 
@@ -429,16 +434,22 @@ sluice_pool_in_flight(const sluice_pool_t *pool, unsigned line)
 }
 
 
-void
-sluice_pool_others(const sluice_pool_t *pool, unsigned slot,
-    const uint16_t *lines, unsigned n, uint32_t *in_flight)
+/* a row of lines that follow each other, as those of a pool mostly do */
+
+#if defined(__x86_64__) && !defined(SLUICE_TSAN)
+
+static inline void
+sluice_pool_others_row(const sluice_pool_t *pool, unsigned slots,
+    unsigned slot, unsigned line, uint32_t *in_flight)
 {
-    unsigned         i, k, slots;
-    const uint16_t  *column;
+    __m128i   x, low, high, zero;
+    unsigned  i;
 
-    memset(in_flight, 0, n * sizeof(uint32_t));
+    /* no column is torn: a load of 16 bytes is no worse than eight of two */
 
-    slots = sluice_pool_slots(pool);
+    zero = _mm_setzero_si128();
+    low = zero;
+    high = zero;
 
     for (i = 0; i < slots; i++) {
 
@@ -446,12 +457,85 @@ sluice_pool_others(const sluice_pool_t *pool, unsigned slot,
             continue;
         }
 
-        column = pool->columns[i];
+        x = _mm_loadu_si128((const __m128i *) &pool->columns[i][line]);
+        low = _mm_add_epi32(low, _mm_unpacklo_epi16(x, zero));
+        high = _mm_add_epi32(high, _mm_unpackhi_epi16(x, zero));
+    }
 
-        for (k = 0; k < n; k++) {
-            in_flight[k] += __atomic_load_n(&column[lines[k]],
-                                            __ATOMIC_RELAXED);
+    _mm_storeu_si128((__m128i *) in_flight, low);
+    _mm_storeu_si128((__m128i *) (in_flight + 4), high);
+}
+
+#else
+
+static inline void
+sluice_pool_others_row(const sluice_pool_t *pool, unsigned slots,
+    unsigned slot, unsigned line, uint32_t *in_flight)
+{
+    unsigned         i, k;
+    const uint16_t  *column;
+
+    memset(in_flight, 0, SLUICE_POOL_ROW * sizeof(uint32_t));
+
+    for (i = 0; i < slots; i++) {
+
+        if (i == slot) {
+            continue;
         }
+
+        column = &pool->columns[i][line];
+
+        for (k = 0; k < SLUICE_POOL_ROW; k++) {
+            in_flight[k] += __atomic_load_n(&column[k], __ATOMIC_RELAXED);
+        }
+    }
+}
+
+#endif
+
+
+static inline bool
+sluice_pool_in_a_row(const uint16_t *lines)
+{
+    unsigned  k;
+
+    for (k = 1; k < SLUICE_POOL_ROW; k++) {
+        if (lines[k] != lines[0] + k) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+void
+sluice_pool_others(const sluice_pool_t *pool, unsigned slot,
+    const uint16_t *lines, unsigned n, uint32_t *in_flight)
+{
+    unsigned  i, k, slots;
+
+    slots = sluice_pool_slots(pool);
+
+    for (k = 0; k < n; /* void */ ) {
+
+        if (n - k >= SLUICE_POOL_ROW && sluice_pool_in_a_row(&lines[k])) {
+            sluice_pool_others_row(pool, slots, slot, lines[k],
+                                   &in_flight[k]);
+            k += SLUICE_POOL_ROW;
+            continue;
+        }
+
+        in_flight[k] = 0;
+
+        for (i = 0; i < slots; i++) {
+            if (i != slot) {
+                in_flight[k] += __atomic_load_n(&pool->columns[i][lines[k]],
+                                                __ATOMIC_RELAXED);
+            }
+        }
+
+        k++;
     }
 }
 

@@ -10,7 +10,9 @@
  * Whoever has a configuration with a member holds a shared lock on the line's
  * byte of the file, by a description of his own.  A line whose byte nobody
  * holds keeps its state, for a member that comes back, until all lines are in
- * use: then the one that was named the longest ago is given to another.
+ * use: then the one that was named the longest ago is given to another.  Who
+ * changes a state without a configuration (sluicectl) holds the byte, too, and
+ * then looks at the fingerprint again.  Naming is one process's at a time.
  *
  * In flight is a column of 16-bit numbers for each process slot, one number a
  * line, written by the owner of the slot alone; a member's value is the sum

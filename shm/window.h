@@ -92,6 +92,15 @@ sluice_slot_final(sluice_u128_t v, uint64_t tag)
 }
 
 
+/* an entry that is not made final yet, or never will be */
+
+static inline bool
+sluice_slot_unfinished(sluice_u128_t v)
+{
+    return v != 0 && sluice_slot_index(v) == SLUICE_TENTATIVE;
+}
+
+
 static inline sluice_u128_t
 sluice_slot_tentative(uint64_t tag, uint64_t now, uint64_t nonce)
 {
@@ -163,6 +172,16 @@ sluice_window_decide(sluice_u128_t v, uint64_t now, uint32_t window,
     return (uint64_t) previous * (window - elapsed)
            + (uint64_t) (current + n) * window
            <= (uint64_t) max * window;
+}
+
+
+/* the slot that was decided on, with n units more */
+
+static inline sluice_u128_t
+sluice_window_charge(uint64_t tag, const sluice_window_t *seen, uint32_t n)
+{
+    return sluice_slot_pack(tag, seen->index, seen->previous,
+                            seen->current + n);
 }
 
 

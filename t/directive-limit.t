@@ -117,11 +117,11 @@ qr/\[emerg\] .*"sluice_limit" directive is set already/
 
 
 
-=== TEST 12: a weight of 0, which a variable may have
+=== TEST 12: a limit of 0, which a variable may have
 --- config
-    sluice_limit zone=rpm limit=1 weight=0;
+    sluice_limit zone=rpm limit=0 weight=0;
 --- error_log eval
-qr/\[emerg\] .*invalid "weight=0": it must be a number from 1, or a variable in /
+qr/\[emerg\] .*invalid "limit=0": it must be a number from 1, or a variable in /
 
 
 
@@ -129,7 +129,7 @@ qr/\[emerg\] .*invalid "weight=0": it must be a number from 1, or a variable in 
 --- config
     sluice_limit zone=rpm limit=1 weight=1k;
 --- error_log eval
-qr/\[emerg\] .*invalid "weight=1k": it must be a number from 1, or a variable in /
+qr/\[emerg\] .*invalid "weight=1k": it must be a number from 0, or a variable in /
 
 
 
@@ -137,7 +137,7 @@ qr/\[emerg\] .*invalid "weight=1k": it must be a number from 1, or a variable in
 --- config
     sluice_limit zone=rpm limit=1 weight=;
 --- error_log eval
-qr/\[emerg\] .*invalid "weight=": it must be a number from 1, or a variable in /
+qr/\[emerg\] .*invalid "weight=": it must be a number from 0, or a variable in /
 
 
 

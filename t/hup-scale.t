@@ -9,7 +9,7 @@ Sluice::Test::lasting_dir();
 use_hup();
 no_shuffle();
 
-plan tests => 53;
+plan tests => 84;
 
 our $config = '
     sluice_limit_headers on;
@@ -23,6 +23,18 @@ our $config = '
     }
     location = /dry {
         sluice_limit zone=dry limit=1 dry_run;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /variable {
+        sluice_limit zone=variable limit=$arg_l weight=$arg_w;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /whole {
+        sluice_limit zone=whole limit=10 weight=$arg_w;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /whole/dry {
+        sluice_limit zone=whole limit=6 weight=$arg_w dry_run;
         alias $TEST_NGINX_SERVER_ROOT/html/index.html;
     }
     location = /settle {
@@ -42,14 +54,18 @@ __DATA__
     sluice_limit_zone $arg_k zone=down:64k window=1h scale=10;
     sluice_limit_zone $arg_k zone=dry:64k window=1h;
     sluice_limit_zone $arg_k zone=settle:64k window=1h;
+    sluice_limit_zone $arg_k zone=whole:64k window=1h;
+    sluice_limit_zone $arg_k zone=variable:64k window=1h scale=1000;
     sluice_limit_zone all zone=second:64k window=1s;
 --- config eval: $::config
 --- request eval
 ["GET /up?k=1&w=55", "GET /up?k=2&w=100", "GET /up?k=2&w=1",
  "GET /down?k=1&w=55", "GET /down?k=2&w=100", "GET /down?k=2&w=1",
- "GET /settle?k=1&used=20", "GET /dry?k=1"]
+ "GET /settle?k=1&used=20", "GET /dry?k=1",
+ "GET /variable?k=1&l=5000&w=1000", "GET /variable?k=2&l=3&w=1",
+ "GET /whole?k=1&w=2"]
 --- error_code eval
-[200, 200, 429, 200, 200, 429, 200, 200]
+[200, 200, 429, 200, 200, 429, 200, 200, 200, 429, 200]
 
 
 
@@ -60,6 +76,8 @@ __DATA__
     sluice_limit_zone $arg_k zone=down:64k window=1h;
     sluice_limit_zone $arg_k zone=dry:64k window=1h scale=2;
     sluice_limit_zone $arg_k zone=settle:64k window=1h scale=7;
+    sluice_limit_zone $arg_k zone=whole:128k window=1h;
+    sluice_limit_zone $arg_k zone=variable:64k window=1h;
     sluice_limit_zone all zone=second:64k window=1s scale=2;
 --- config eval: $::config =~ s/dry limit=1/dry limit=2/r
 --- request eval
@@ -78,6 +96,10 @@ zone.settle.1
 zone.settle.2
 zone.up.1
 zone.up.2
+zone.variable.1
+zone.variable.2
+zone.whole.1
+zone.whole.2
 --- x_log
 1: refusing request by limit "dry", dry run
 
@@ -89,6 +111,8 @@ zone.up.2
     sluice_limit_zone $arg_k zone=up:64k window=1h scale=10;
     sluice_limit_zone $arg_k zone=down:64k window=1h;
     sluice_limit_zone $arg_k zone=settle:64k window=1h scale=7;
+    sluice_limit_zone $arg_k zone=whole:128k window=1h;
+    sluice_limit_zone $arg_k zone=variable:64k window=1h;
     sluice_limit_zone all zone=second:64k window=1s scale=2;
 --- config eval
 $::config =~ s/location = .dry \{.*?\}//sr
@@ -115,9 +139,11 @@ $::config =~ s/location = .dry \{.*?\}//sr
 --- http_config
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone $arg_k zone=settle:64k window=1h scale=7;
+    sluice_limit_zone $arg_k zone=whole:128k window=1h;
+    sluice_limit_zone $arg_k zone=variable:64k window=1h;
     sluice_limit_zone all zone=second:64k window=1s scale=2;
 --- config eval
-$::config =~ s/location = .(?:dry|up|down) \{.*?\}//sgr
+$::config =~ s/location = .(?:dry|up|down|whole|whole.dry) \{.*?\}//sgr
 --- request eval
 ["GET /settle?k=1&used=10", "GET /settle?k=1&used=69",
  "GET /settle?k=1&used=1"]
@@ -147,10 +173,51 @@ zone.settle.1
 zone.settle.2
 zone.up.1
 zone.up.2
+zone.variable.1
+zone.variable.2
+zone.whole.1
+zone.whole.2
 
 
 
-=== TEST 6: units that were larger than a limit is now would refuse everybody
+=== TEST 6: a variable limit below a former unit: no former charge, no limit less
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone $arg_k zone=variable:64k window=1h;
+--- config eval
+$::config =~ s/location = .(?:dry|up|down|settle|whole|whole.dry) \{.*?\}//sgr
+--- request eval
+["GET /variable?k=2&l=3&w=1", "GET /variable?k=2&l=3&w=2",
+ "GET /variable?k=2&l=3&w=1", "GET /variable?k=2&l=0&w=0",
+ "GET /variable?k=1&l=999&w=1", "GET /variable?k=1&l=5000&w=1000",
+ "GET /variable?k=3&l=3&w=1", "GET /variable?k=3&l=1000&w=1",
+ "GET /variable?k=3&l=1000&w=1", "GET /variable?k=3&l=3&w=1"]
+--- error_code eval
+[200, 200, 429, 429, 429, 200, 200, 200, 429, 429]
+--- raw_response_headers_like eval
+['"variable";r=2;', '"variable";r=0;', '"variable";r=0;', "", '"variable";r=0;',
+ '"variable";r=3000', '"variable";r=2;', '"variable";r=0', '"variable";r=0',
+ '"variable";r=0']
+
+
+
+=== TEST 7: a dry run that one of the two tables would refuse charges neither
+--- http_config
+    sluice_dir $TEST_NGINX_SLUICE_DIR;
+    sluice_limit_zone $arg_k zone=whole:128k window=1h;
+--- config eval
+$::config =~ s/location = .(?:dry|up|down|settle|variable) \{.*?\}//sgr
+--- request eval
+["GET /whole/dry?k=1&w=5", "GET /whole?k=1&w=1", "GET /whole/dry?k=1&w=3",
+ "GET /whole?k=1&w=1"]
+--- error_code eval
+[200, 200, 200, 200]
+--- raw_response_headers_like eval
+["", '"whole";r=7;', "", '"whole";r=3;']
+
+
+
+=== TEST 8: units that were larger than a limit is now would refuse everybody
 --- http_config
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone all zone=coarse:64k window=1h scale=1000;
@@ -164,7 +231,7 @@ GET /t
 
 
 
-=== TEST 7: so it is refused itself, and what was goes on
+=== TEST 9: so it is refused itself, and what was goes on
 --- http_config
     sluice_dir $TEST_NGINX_SLUICE_DIR;
     sluice_limit_zone all zone=coarse:64k window=1h;

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 65;
+plan tests => 76;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -150,3 +150,36 @@ other passed=2 refused=2
 --- x_zone
 rpm passed=1 refused=0
 other passed=1 refused=0
+
+
+
+=== TEST 6: a weight of 0 is a look, a number as well as a variable
+--- config
+    location = /look {
+        sluice_limit zone=rpm limit=10 weight=0;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /t {
+        sluice_limit zone=rpm limit=20 weight=$arg_w;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /look", "GET /t?w=10", "GET /look", "GET /look", "GET /t?w=1",
+ "GET /look", "GET /t?w=0"]
+--- error_code eval
+[200, 200, 200, 200, 200, 429, 200]
+--- x_zone
+rpm passed=6 refused=1
+
+
+
+=== TEST 7: with settle= it is charged when it ends
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=10 weight=0 settle=$arg_used;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /t?used=9", "GET /t?used=9", "GET /t?used=1"]
+--- error_code eval
+[200, 200, 429]

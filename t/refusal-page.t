@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 28;
+plan tests => 60;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -19,6 +19,9 @@ add_block_preprocessor(sub {
         server {
             listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
             location = /bad { return 502; }
+            add_header Retry-After 77 always;
+            location = /wait { return 503; }
+            location = /later { return 200; }
             location / { return 200 "for $http_authorization\n"; }
         }
     ');
@@ -197,3 +200,75 @@ GET /t
 --- error_code: 500
 --- error_log
 $sluice_key was asked for before admission, and is empty: pool "p"
+
+
+
+=== TEST 8: Retry-After goes with the refusal, whatever answers instead
+--- config
+    sluice_error_format openai;
+    location /t/ {
+        sluice_limit zone=rpm limit=1;
+        alias $TEST_NGINX_SERVER_ROOT/html/;
+        location = /t/return { error_page 429 = /busy; }
+        location = /t/named  { error_page 429 = @busy; }
+        location = /t/file   { error_page 429 =200 /index.html; }
+        location = /t/wait   { error_page 429 = @upstream; }
+        location = /t/later  { error_page 429 = @upstream; }
+        location = /t/same   { error_page 429 = /limited; }
+        location = /t/kept   { error_page 429 =503 /index.html; }
+    }
+    location = /busy    { return 200 "busy\n"; }
+    location @busy      { return 204; }
+    location = /limited { return 429 "limited\n"; }
+    location @upstream {
+        rewrite ^/t/(.*) /$1 break;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /first {
+        sluice_limit zone=rpm limit=1;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /first", "GET /t/return", "GET /t/named", "GET /t/file", "GET /t/same",
+ "GET /t/kept", "GET /t/wait", "GET /t/later"]
+--- error_code eval
+[200, 200, 204, 200, 429, 503, 503, 200]
+--- raw_response_headers_unlike eval
+["Retry-After", "Retry-After", "Retry-After", "Retry-After", "Nothing",
+ "Nothing", "Retry-After: (?!77)", "Retry-After: (?!77)"]
+--- raw_response_headers_like eval
+["", "", "", "", "Retry-After", "Retry-After", "Retry-After: 77",
+ "Retry-After: 77"]
+
+
+
+=== TEST 9: so it does where the client is sent elsewhere
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=1;
+        error_page 429 http://127.0.0.1/;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /t", "GET /t"]
+--- error_code eval
+[200, 302]
+--- raw_response_headers_unlike eval
+["Retry-After", "Retry-After"]
+
+
+
+=== TEST 10: and stays where the answer is a refusal still
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=1;
+        error_page 429 = /limited;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /limited { return 429 "limited\n"; }
+--- request eval
+["GET /t", "GET /t"]
+--- error_code eval
+[200, 429]
+--- raw_response_headers_like eval
+["", "Retry-After: \\d+"]

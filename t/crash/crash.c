@@ -752,6 +752,7 @@ crash_limit_open(const sluice_dir_t *dir, sluice_limit_t *limit)
     sluice_limit_t       former;
     sluice_limit_conf_t  conf;
 
+    memset(&conf, 0, sizeof(conf));
     conf.size = SLUICE_LIMIT_BUCKETS_MIN * sizeof(sluice_limit_bucket_t);
     conf.window = SLUICE_LIMIT_WINDOW_MAX;
     conf.scale = 1;
@@ -1068,10 +1069,25 @@ crash_conn_freed_check(crash_t *c)
 
 /* pools */
 
+static bool
+crash_pool_name(sluice_pool_t *pool, unsigned n, uint64_t now, unsigned *line)
+{
+    char  id[16];
+
+    snprintf(id, sizeof(id), "member%u", n);
+
+    return sluice_pool_member(pool, 100 + n, id, now, line, &crash_error)
+           == SLUICE_OK
+           && pool->members[*line].fingerprint == 100 + n
+           && strcmp(pool->members[*line].id, id) == 0;
+}
+
+
+/* a line for each of eight members: there is none that is free, or all are */
+
 static int
 crash_member_work(sluice_dir_t *dir, crash_truth_t *truth)
 {
-    char            id[16];
     unsigned        i, line;
     sluice_pool_t   pool;
 
@@ -1080,10 +1096,7 @@ crash_member_work(sluice_dir_t *dir, crash_truth_t *truth)
     util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
 
     for (i = 0; i < 8; i++) {
-        snprintf(id, sizeof(id), "member%u", i);
-        util_check(sluice_pool_member(&pool, 100 + i, id, 1, &line,
-                                      &crash_error)
-                   == SLUICE_OK);
+        util_check(crash_pool_name(&pool, i, 5000, &line));
         util_check(line == i);
     }
 
@@ -1092,26 +1105,65 @@ crash_member_work(sluice_dir_t *dir, crash_truth_t *truth)
 
 
 static bool
-crash_member_check(crash_t *c)
+crash_pool_former(crash_t *c)
 {
-    char            id[16];
     unsigned        i, line;
     sluice_pool_t   pool;
 
     expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
 
-    expect(pool.members[c->n - 1].fingerprint == 100 + c->n - 1);
-    expect(pool.members[c->n - 1].id[0] == '\0');
-    expect(pool.members[c->n].fingerprint == 0);
+    for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
+        expect(crash_pool_name(&pool, 1000 + i, 1 + i, &line));
+        sluice_member_disable(&pool.members[i], 5);
+        pool.members[i].row[0] = 1;
+        pool.members[i].window[3] = 1;
+        pool.members[i].used = 1;
+    }
+
+    sluice_pool_close(&c->d.dir, &pool);
+
+    return true;
+}
+
+
+static bool
+crash_member_check(crash_t *c)
+{
+    bool              claimed, former;
+    unsigned          i, line;
+    sluice_pool_t     pool;
+    sluice_member_t   zero;
+
+    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    /* it is the member's, or nobody's, unless nothing has been done to it */
+
+    claimed = strcmp(c->name, "pool.claimed") == 0;
+    former = pool.members[20].fingerprint != 0;
+
+    expect(pool.members[c->n - 1].fingerprint
+           == (claimed ? 100 + c->n - 1
+               : former && strcmp(c->name, "pool.naming") == 0
+                 ? 1100 + c->n - 1 : 0));
+    expect(pool.members[c->n].fingerprint == (former ? 1100 + c->n : 0));
 
     for (i = 0; i < 8; i++) {
-        snprintf(id, sizeof(id), "member%u", i);
-        expect(sluice_pool_member(&pool, 100 + i, id, 1, &line,
-                                      &crash_error)
-               == SLUICE_OK);
+        expect(crash_pool_name(&pool, i, 6000, &line));
         expect(line == i);
-        expect(strcmp(pool.members[i].id, id) == 0);
-        expect(sluice_member_healthy(&pool.members[i]));
+
+        memset(&zero, 0, sizeof(zero));
+        snprintf(zero.id, sizeof(zero.id), "member%u", i);
+        zero.fingerprint = 100 + i;
+        zero.named = 6000;
+        expect(memcmp(&pool.members[i], &zero, sizeof(zero)) == 0);
+    }
+
+    /* the others' are as they were */
+
+    for (i = 8; former && i < SLUICE_POOL_MEMBERS; i++) {
+        expect(crash_pool_name(&pool, 1000 + i, 6000, &line));
+        expect(line == i);
+        expect(!sluice_member_healthy(&pool.members[i]));
     }
 
     sluice_pool_close(&c->d.dir, &pool);
@@ -1136,6 +1188,7 @@ crash_take_work(sluice_dir_t *dir, crash_truth_t *truth)
 
     for (i = 0; i < 8; i++) {
         sluice_pool_take(&pool, 0, slot);
+        util_check(sluice_pool_take_max(&pool, 1, slot, 100));
     }
 
     return 0;
@@ -1145,7 +1198,220 @@ crash_take_work(sluice_dir_t *dir, crash_truth_t *truth)
 static bool
 crash_take_check(crash_t *c)
 {
-    return crash_slot_free(c, 1, c->n, 0);
+    bool            raised;
+    sluice_pool_t   pool;
+
+    raised = strcmp(c->name, "pool.raised") == 0;
+
+    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(sluice_pool_in_flight(&pool, 1) == c->n - !raised);
+
+    if (!crash_slot_free(c, 1, c->n, 0)) {
+        return false;
+    }
+
+    expect(sluice_pool_in_flight(&pool, 1) == 0);
+    sluice_pool_close(&c->d.dir, &pool);
+
+    return true;
+}
+
+
+/* a member's state */
+
+static const sluice_member_policy_t  crash_policy = {
+    .cool = 1000, .cool_max = 1000, .denied = 3, .exhausted = 1000,
+    .errors = 3, .window = 1000, .open = 1000, .open_max = 1000, .probe = 1000
+};
+
+
+static int
+crash_answer(sluice_member_t *member, sluice_answer_t answer, uint64_t now,
+    uint64_t probe)
+{
+    sluice_member_try_t  try = { .began = now, .probe = probe };
+
+    return sluice_member_answer(member, &crash_policy, &try, answer,
+                                SLUICE_REASON_STATUS, 0, SLUICE_NEVER, now);
+}
+
+
+static int
+crash_answer_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    unsigned          i;
+    uint64_t          probe;
+    sluice_pool_t     pool;
+    sluice_member_t  *m;
+
+    (void) truth;
+
+    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    m = &pool.members[0];
+    (void) crash_answer(m, SLUICE_ANSWER_EXHAUSTED, 1000, 0);
+
+    for (i = 0; i < 8; i++) {
+        probe = sluice_member_probe(m, 2000, 500);
+        util_check(probe != 0);
+        (void) crash_answer(m, SLUICE_ANSWER_NONE, 2000, probe);
+    }
+
+    sluice_member_enable(m);
+
+    for (i = 0; i < 3; i++) {
+        (void) crash_answer(m, SLUICE_ANSWER_ERROR, 2000 + i, 0);
+    }
+
+    sluice_member_enable(m);
+
+    for (i = 0; i < 3; i++) {
+        (void) crash_answer(m, SLUICE_ANSWER_DENIED, 2000 + i, 0);
+    }
+
+    return 0;
+}
+
+
+/* who would have said how the probe went is dead: another one may */
+
+static bool
+crash_probe_check(crash_t *c)
+{
+    uint64_t          probe;
+    sluice_pool_t     pool;
+    sluice_member_t  *m;
+
+    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    m = &pool.members[0];
+    expect(!sluice_member_healthy(m));
+    expect(sluice_member_probe(m, 2499, 500) == 0);
+
+    probe = sluice_member_probe(m, 2500, 500);
+    expect(probe != 0);
+    expect(crash_answer(m, SLUICE_ANSWER_WELL, 2500, probe)
+           == SLUICE_MEMBER_HEALTHY);
+    sluice_pool_close(&c->d.dir, &pool);
+
+    return true;
+}
+
+
+/* what was counted is; a row that is full needs one more to be so */
+
+static bool
+crash_row_check(crash_t *c)
+{
+    unsigned          n;
+    sluice_pool_t     pool;
+    sluice_member_t  *m;
+    sluice_answer_t   answer;
+
+    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    answer = strcmp(c->name, "member.denied") == 0 ? SLUICE_ANSWER_DENIED
+                                                   : SLUICE_ANSWER_ERROR;
+    m = &pool.members[0];
+    expect(sluice_member_healthy(m));
+
+    for (n = c->n + 1; crash_answer(m, answer, 2010 + n, 0) == -1; n++) {
+        expect(n < 3);
+    }
+
+    expect(n == (c->n == 3 ? 4 : 3));
+    expect(!sluice_member_healthy(m));
+    sluice_pool_close(&c->d.dir, &pool);
+
+    return true;
+}
+
+
+static void
+crash_window_limit(sluice_member_limit_t *limit, unsigned kind)
+{
+    limit->counts = SLUICE_COUNTS_REQUESTS;
+    limit->window = 60000 * (1 + kind);
+    limit->max = CRASH_LIMIT;
+    util_check(sluice_member_limit_init(limit));
+}
+
+
+static int
+crash_window_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    unsigned                i;
+    uint64_t                retry;
+    sluice_pool_t           pool;
+    sluice_window_t         window;
+    sluice_member_limit_t   limit;
+
+    (void) truth;
+
+    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    for (i = 0; i < SLUICE_MEMBER_WINDOWS; i++) {
+        crash_window_limit(&limit, i);
+        util_check(sluice_member_charge(&pool.members[0], &limit, 5000, 1,
+                                        &window, &retry));
+    }
+
+    return 0;
+}
+
+
+static bool
+crash_window_exact(crash_t *c, bool others_first)
+{
+    unsigned                i, k;
+    uint64_t                retry;
+    sluice_pool_t           pool;
+    sluice_window_t         window;
+    sluice_member_t        *m;
+    sluice_member_limit_t   limit;
+
+    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    m = &pool.members[0];
+    expect(sluice_slot_index(m->window[c->n - 1]) == SLUICE_TENTATIVE);
+
+    /* what was let in before counts, and what was not does not */
+
+    for (i = 0; !others_first && i < SLUICE_MEMBER_WINDOWS; i++) {
+        crash_window_limit(&limit, i);
+
+        for (k = i < c->n - 1; k < CRASH_LIMIT; k++) {
+            expect(sluice_member_charge(m, &limit, 5001, 1, &window, &retry));
+        }
+
+        expect(!sluice_member_charge(m, &limit, 5001, 1, &window, &retry));
+    }
+
+    /* two seconds later it is free for whoever needs the word */
+
+    for (i = 10; others_first && i < 10 + SLUICE_MEMBER_WINDOWS; i++) {
+        crash_window_limit(&limit, i);
+        expect(sluice_member_charge(m, &limit, 7000, 1, &window, &retry)
+               == (i + c->n <= 10 + SLUICE_MEMBER_WINDOWS));
+    }
+
+    sluice_pool_close(&c->d.dir, &pool);
+
+    return true;
+}
+
+
+static bool
+crash_window_check(crash_t *c)
+{
+    return crash_window_exact(c, false);
+}
+
+
+static bool
+crash_window_freed_check(crash_t *c)
+{
+    return crash_window_exact(c, true);
 }
 
 
@@ -1216,10 +1482,40 @@ static const crash_scenario_t  crash_scenarios[] = {
       crash_conn_freed_check, NULL, 11 },
     { "conn.insert.final", "conn",
       crash_conn_check, NULL, 11 },
+    { "pool.naming", "member",
+      crash_member_check, NULL, 7 },
+    { "pool.naming", "member",
+      crash_member_check, crash_pool_former, 7 },
+    { "pool.freed", "member",
+      crash_member_check, NULL, 7 },
+    { "pool.freed", "member",
+      crash_member_check, crash_pool_former, 7 },
+    { "pool.cleared", "member",
+      crash_member_check, NULL, 7 },
+    { "pool.cleared", "member",
+      crash_member_check, crash_pool_former, 7 },
     { "pool.claimed", "member",
       crash_member_check, NULL, 7 },
+    { "pool.claimed", "member",
+      crash_member_check, crash_pool_former, 7 },
     { "pool.taken", "take",
-      crash_take_check, crash_slot_prepare, 7 }
+      crash_take_check, crash_slot_prepare, 7 },
+    { "pool.raised", "take",
+      crash_take_check, crash_slot_prepare, 7 },
+    { "member.probing", "answer",
+      crash_probe_check, NULL, 7 },
+    { "member.counted", "answer",
+      crash_row_check, NULL, 3 },
+    { "member.denied", "answer",
+      crash_row_check, NULL, 3 },
+    { "member.insert.tentative", "window",
+      crash_window_check, NULL, 4 },
+    { "member.insert.tentative", "window",
+      crash_window_freed_check, NULL, 4 },
+    { "member.insert.looked", "window",
+      crash_window_check, NULL, 4 },
+    { "member.insert.looked", "window",
+      crash_window_freed_check, NULL, 4 }
 };
 
 #define CRASH_SCENARIOS  (sizeof(crash_scenarios) / sizeof(crash_scenarios[0]))
@@ -1236,7 +1532,9 @@ static const struct {
     { "limit", crash_limit_work },
     { "conn", crash_conn_work },
     { "member", crash_member_work },
-    { "take", crash_take_work }
+    { "take", crash_take_work },
+    { "answer", crash_answer_work },
+    { "window", crash_window_work }
 };
 
 
@@ -1287,9 +1585,11 @@ crash_one(const crash_scenario_t *s, unsigned n)
     snprintf(what, sizeof(what), "%s, time %u, in %s%s", s->name, n,
              s->workload,
              s->before == crash_slot_dead ? " after a death"
+             : s->before == crash_pool_former ? ", of former members' lines"
              : s->check == crash_limit_freed_check
-               || s->check == crash_conn_freed_check ? ", then other keys"
-                                                     : "");
+               || s->check == crash_conn_freed_check
+               || s->check == crash_window_freed_check ? ", then other keys"
+                                                       : "");
 
     crash_result(ok, what);
 

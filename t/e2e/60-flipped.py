@@ -98,7 +98,9 @@ def flips_of(path, name, files):
     tap.is_(silent[:5], [], "%s: a damaged header is told" % kind)
 
 
-with Stack("flipped", ring="64k open=4", zone="16k") as stack:
+with Stack("flipped", ring="64k open=4", zone="16k",
+           http="sluice_limit_conn_zone $sluice_client zone=par:36k;",
+           location="sluice_limit_conn zone=par limit=100;") as stack:
     load = stack.load(40, connections=1)
     load.wait(30)
     stack.sluiced.kill9()
@@ -111,7 +113,7 @@ with Stack("flipped", ring="64k open=4", zone="16k") as stack:
     lane = max(lanes, key=lambda name: os.path.getmtime(
         os.path.join(stack.files, name)))
 
-    for name in lane, "workers", "zone.rpm.1", "pool.api.1":
+    for name in lane, "workers", "zone.rpm.1", "conn.par.1", "pool.api.1":
         flips_of(os.path.join(stack.files, name), name, stack.files)
 
     # sluiced takes what it reads away: a copy each time

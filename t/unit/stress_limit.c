@@ -97,14 +97,14 @@ stress_hash(const sluice_limit_t *limit, uint64_t key)
 static void
 stress_number(uint64_t key, const sluice_limit_state_t *state)
 {
-    if (state->current >= STRESS_LIMIT) {
+    if (state->seen.current >= STRESS_LIMIT) {
         add(&stress->over, 1);
         return;
     }
 
-    if (state->index < STRESS_INDICES
-        && __atomic_exchange_n(&stress->seen[key][state->index]
-                                            [state->current], 1,
+    if (state->seen.index < STRESS_INDICES
+        && __atomic_exchange_n(&stress->seen[key][state->seen.index]
+                                            [state->seen.current], 1,
                                __ATOMIC_RELAXED))
     {
         add(&stress->twice, 1);
@@ -290,7 +290,7 @@ stress_full(unsigned number)
             {
             case SLUICE_LIMIT_PASSED:
                 add(&stress->passed[k], 1);
-                state.index = 0;
+                state.seen.index = 0;
                 stress_number(k, &state);
                 break;
 

@@ -6,7 +6,7 @@
  * answers: all kinds of them, probes, and an operator who disables and
  * enables: nobody takes the member before the latest deadline that was asked
  * for, and while the operator has it disabled it is.
- * probes: one at a time until its deadline, whatever they bring.
+ * probes: one at a time until its deadline, as long as none of them fails.
  * places: never more in flight than max_conns, and none when all are dead.
  * windows: more kinds than words, so that words change hands all the time:
  * never more in a window than its limit.
@@ -32,8 +32,8 @@
 #define STRESS_LINES    5
 #define STRESS_HOLDS    6               /* at a time, by one worker          */
 #define STRESS_KINDS    6
-#define STRESS_INDICES  4096
-#define STRESS_LIMIT    30
+#define STRESS_INDICES  (1u << 20)
+#define STRESS_LIMIT    3
 
 #define load(p)         __atomic_load_n(p, __ATOMIC_SEQ_CST)
 #define store(p, v)     __atomic_store_n(p, v, __ATOMIC_SEQ_CST)
@@ -244,30 +244,38 @@ stress_probes(unsigned number, uint64_t *seed)
 {
     bool                  half;
     uint64_t              now, clock, mine, old;
+    sluice_u128_t         healthy;
     sluice_member_t      *m;
     sluice_member_try_t   try;
+    sluice_member_word_t  exhausted = {
+        .s = { .state = SLUICE_MEMBER_EXHAUSTED, .probe = true }
+    };
 
     m = &stress->member[0];
     now = load(&stress->clock);
 
-    /* nothing but a probe changes what is half open */
-
     if (sluice_member_recovery(m, now, &half) != 0) {
         add(&stress->clock, 1);
+        add(&stress->refused, 1);
+        return;
+    }
+
+    /* a failure would end others' probes: from HEALTHY, by a compare */
+
+    if (!half) {
+        exhausted.s.since = now;
+        exhausted.s.until = now + 1;
+        healthy = 0;
+        (void) sluice_cas16(&m->state, &healthy,
+                            sluice_member_pack(&exhausted));
         return;
     }
 
     try.began = now;
-    try.probe = half ? sluice_member_probe(m, now, 30) : 0;
+    try.probe = sluice_member_probe(m, now, 30);
 
     if (try.probe == 0) {
-        if (!half) {
-            (void) sluice_member_answer(m, &stress_policy, &try,
-                                        SLUICE_ANSWER_EXHAUSTED,
-                                        SLUICE_REASON_STATUS, 402, 0, now);
-        }
-
-        add(&stress->refused, half);
+        add(&stress->refused, 1);
         return;
     }
 
@@ -291,11 +299,9 @@ stress_probes(unsigned number, uint64_t *seed)
                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 
     (void) sluice_member_answer(m, &stress_policy, &try,
-                                util_random(seed) % 2 ? SLUICE_ANSWER_NONE
-                                : util_random(seed) % 2
-                                  ? SLUICE_ANSWER_WELL
-                                  : SLUICE_ANSWER_EXHAUSTED,
-                                SLUICE_REASON_STATUS, 402, 0,
+                                util_random(seed) % 4 != 0
+                                ? SLUICE_ANSWER_NONE : SLUICE_ANSWER_WELL,
+                                SLUICE_REASON_NONE, 0, SLUICE_NEVER,
                                 load(&stress->clock));
 }
 
@@ -385,10 +391,10 @@ stress_windows(unsigned number, uint64_t *seed)
 
     (void) number;
 
-    /* three at a time, so that the words of the others fall free */
+    /* four at a time, so that the words of the others fall free */
 
     now = load(&stress->clock);
-    kind = (unsigned) (util_random(seed) % 3 + now / 8000 % 4)
+    kind = (unsigned) (util_random(seed) % 4 + now / 8000 % 3)
            % STRESS_KINDS;
 
     limit.counts = (sluice_counts_t) (kind % 2);
@@ -396,24 +402,29 @@ stress_windows(unsigned number, uint64_t *seed)
     limit.max = STRESS_LIMIT;
     limit.scale = 1;
 
-    n = 1 + (uint32_t) (util_random(seed) % 3);
+    n = 1 + (uint32_t) (util_random(seed) % 2);
 
     if (!sluice_member_charge(&stress->member[0], &limit, now, n, &w, &retry))
     {
         add(&stress->refused, 1);
 
-    } else {
+    /* what was charged to the past is lost: see member.h */
+
+    } else if (load(&stress->clock) / limit.window <= w.index + 1
+               && w.index < STRESS_INDICES)
+    {
         add(&stress->done, 1);
 
-        if (w.index < STRESS_INDICES
-            && add(&stress->charged[kind][w.index], n) > STRESS_LIMIT)
-        {
+        if (add(&stress->charged[kind][w.index], n) > STRESS_LIMIT) {
             add(&stress->wrong, 1);
         }
     }
 
-    if (now / 1000 + 20 < STRESS_INDICES && util_random(seed) % 256 == 0) {
-        add(&stress->clock, util_random(seed) % 40);
+    /* now and then all are over at once, and all are put in again */
+
+    if (util_random(seed) % 32 == 0) {
+        add(&stress->clock,
+            util_random(seed) % (util_random(seed) % 8 == 0 ? 5000 : 200));
     }
 }
 

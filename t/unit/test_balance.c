@@ -346,29 +346,36 @@ test_round_robin_failed(void **state)
 static void
 test_least_used(void **state)
 {
-    unsigned           i, seen[3] = { 0, 0, 0 };
+    unsigned           i, k, m, seen[3] = { 0, 0, 0 };
     util_dir_t        *d = *state;
     sluice_balance_t  *balance, *other;
 
     test_open(d, 3);
+    test_conf[0].weight = 3;
     test_conf[1].weight = 2;
-    test_conf[2].weight = 3;
     balance = test_balance(SLUICE_BALANCE_LEAST_USED, 3);
     other = test_balance(SLUICE_BALANCE_LEAST_USED, 200);
 
     /* idle: round robin by weight */
 
-    test_sequence(balance, "cbacbccbacbc", TEST_NOW);
+    test_sequence(balance, "abacbaabacba", TEST_NOW);
 
-    /* what is held stays in proportion */
+    /* never one that has more than another for its weight */
 
     for (i = 0; i < 600; i++) {
-        seen[test_any(balance, TEST_NOW)]++;
+        m = (unsigned) test_any(balance, TEST_NOW);
+
+        for (k = 0; k < 3; k++) {
+            assert_true(seen[m] * test_conf[k].weight
+                        <= seen[k] * test_conf[m].weight);
+        }
+
+        seen[m]++;
     }
 
-    assert_int_equal(seen[0], 100);
+    assert_int_equal(seen[0], 300);
     assert_int_equal(seen[1], 200);
-    assert_int_equal(seen[2], 300);
+    assert_int_equal(seen[2], 100);
 
     /* one less than its share is the next one, at once */
 
@@ -508,11 +515,11 @@ test_hash(void **state)
 
     /* fixed for good by the id: a restart or an upgrade moves nobody */
 
-    assert_int_equal(owner[0], 0);
-    assert_int_equal(owner[1], 6);
-    assert_int_equal(owner[2], 8);
-    assert_int_equal(owner[3], 1);
-    assert_int_equal(owner[4], 2);
+    assert_int_equal(owner[0], 6);
+    assert_int_equal(owner[1], 1);
+    assert_int_equal(owner[2], 4);
+    assert_int_equal(owner[3], 3);
+    assert_int_equal(owner[4], 8);
 
     /* a member leaves: only its values move */
 
@@ -638,7 +645,7 @@ test_had(void **state)
     sluice_balance_set_t   had;
 
     test_open(d, 130);
-    test_conf[129].backup = true;
+    test_conf[5].backup = true;
 
     for (method = 0; method <= SLUICE_BALANCE_HASH; method++) {
         balance = test_balance(method, 3);
@@ -649,7 +656,7 @@ test_had(void **state)
         for (i = 0; i < test_n; i++) {
             assert_true(test_take(balance, &had, SLUICE_BALANCE_MAX, 7, 0,
                                   TEST_NOW) >= 0);
-            assert_true((test_hold.member == 129) == (i == 129));
+            assert_true((test_hold.member == 5) == (i == 129));
             sluice_balance_give(balance, &test_hold);
         }
 
@@ -691,7 +698,7 @@ test_prefer(void **state)
     sluice_balance_set_t   had;
 
     test_open(d, 4);
-    test_conf[3].backup = true;
+    test_conf[0].backup = true;
     test_conf[2].max_conns = 1;
     balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
     memset(&had, 0, sizeof(had));
@@ -700,13 +707,15 @@ test_prefer(void **state)
     test_take(balance, had, member, 0, 0, TEST_NOW)
 
     assert_int_equal(prefer(2, &had), 2);
-    assert_int_equal(prefer(2, &had), 0);       /* had                       */
-    assert_int_equal(prefer(0, &had), 1);
-    assert_int_equal(prefer(2, NULL), 1);       /* no place                  */
-    assert_int_equal(prefer(3, NULL), 3);       /* a backup is well, too     */
-    sluice_member_disable(test_member(3), TEST_NOW);
-    assert_int_equal(prefer(3, NULL), 0);
-    assert_int_equal(prefer(4, NULL), 1);       /* no such one               */
+    assert_int_equal(prefer(2, &had), 1);       /* had                       */
+    assert_int_equal(prefer(1, &had), 3);
+    assert_int_equal(prefer(2, NULL), 3);       /* no place                  */
+    assert_int_equal(prefer(0, NULL), 0);       /* a backup is well, too     */
+    sluice_member_disable(test_member(0), TEST_NOW);
+    assert_int_equal(prefer(0, NULL), 1);
+    assert_int_equal(prefer(4, NULL), 3);       /* no such one               */
+    assert_int_equal(prefer(4, &had), TEST_NONE);
+    assert_int_equal(test_look, SLUICE_BALANCE_NONE);
 
 #undef prefer
 

@@ -203,13 +203,12 @@ test_resized(void **state)
     test_close(d, &again);
     test_close(d, &third);
 
-    /* a third size, and back to the first one: too many */
+    /* a third size is too many */
 
     assert_int_equal(test_open(d, 256, &again, &third), SLUICE_BUSY);
     assert_non_null(strstr(test_error.text, "two tables"));
     assert_int_equal(again.file.fd, -1);
     assert_int_equal(third.file.fd, -1);
-    assert_int_equal(test_open(d, 64, &again, &third), SLUICE_BUSY);
     assert_int_equal(util_dir_count(&d->dir, "conn.perkey.", NULL), 2);
 
     /* what one's own requests give back, the others can have */
@@ -305,6 +304,96 @@ test_restarted(void **state)
     assert_null(former.rows);
     assert_int_equal(util_dir_count(&d->dir, "conn.perkey.", NULL), 1);
     assert_true(test_take(&two, &former, 1, TEST_NEW, NULL));
+    test_close(d, &two);
+}
+
+
+/*
+ * A change is taken back while those who have it are still there: the old
+ * table lacks none of theirs, and is the newest again; and there once more.
+ */
+
+static void
+test_there_and_back(void **state)
+{
+    util_dir_t     *d = *state;
+    test_place_t    place;
+    sluice_conn_t   one, two, back, again, former, later, none;
+
+    assert_int_equal(test_open(d, 64, &one, &none), SLUICE_OK);
+    assert_true(test_take(&one, &none, 4, TEST_OLD, NULL));
+    assert_int_equal(test_open(d, 128, &two, &former), SLUICE_OK);
+    assert_true(test_take(&two, &former, 4, TEST_NEW, NULL));
+
+    assert_int_equal(test_open(d, 64, &back, &later), SLUICE_OK);
+    assert_string_equal(back.file.name, "conn.perkey.1");
+    assert_string_equal(later.file.name, "conn.perkey.2");
+    assert_false(sluice_conn_former_counts(&back, &later));
+    assert_true(sluice_conn_former_lasts(&back, &later));
+    assert_true(test_take(&back, &later, 4, TEST_NEW, &place));
+    assert_true(test_take(&two, &former, 4, TEST_NEW, NULL));
+    assert_false(test_take(&back, &later, 4, TEST_NEW, NULL));
+    assert_false(test_take(&two, &former, 4, TEST_NEW, NULL));
+
+    /* nobody ends what is the newest again */
+
+    test_close(d, &one);
+    assert_false(sluice_conn_former_end(&d->dir, &two, &former));
+
+    assert_int_equal(test_open(d, 128, &again, &none), SLUICE_OK);
+    assert_string_equal(again.file.name, "conn.perkey.2");
+    assert_true(sluice_conn_former_counts(&again, &none));
+    assert_false(test_take(&again, &none, 4, TEST_NEW, NULL));
+    test_give(&back, &later, TEST_NEW, &place);
+    assert_true(test_take(&again, &none, 4, TEST_NEW, NULL));
+    test_close(d, &again);
+    test_close(d, &none);
+
+    /* the later one goes with its last user, and its number with it */
+
+    assert_false(sluice_conn_former_end(&d->dir, &back, &later));
+    test_close(d, &two);
+    test_close(d, &former);
+    assert_true(sluice_conn_former_end(&d->dir, &back, &later));
+    assert_false(sluice_conn_former_lasts(&back, &later));
+    assert_int_equal(util_dir_count(&d->dir, "conn.perkey.2", NULL), 0);
+
+    assert_int_equal(test_open(d, 256, &again, &none), SLUICE_OK);
+    assert_string_equal(again.file.name, "conn.perkey.3");
+
+    /* and twice is once, even if its name was another one's */
+
+    assert_int_equal(linkat(d->dir.fd, "conn.perkey.3", d->dir.fd,
+                            "conn.perkey.2", 0), 0);
+    assert_true(sluice_conn_former_end(&d->dir, &back, &later));
+    assert_int_equal(util_dir_count(&d->dir, "conn.perkey.2", NULL), 1);
+    test_close(d, &again);
+    test_close(d, &none);
+    test_close(d, &later);
+    test_close(d, &back);
+}
+
+
+/* what another one has ended is not taken up again: it lacks what came since */
+
+static void
+test_ended_for_good(void **state)
+{
+    util_dir_t     *d = *state;
+    sluice_conn_t   one, two, back, former, later;
+
+    assert_int_equal(test_open(d, 64, &one, &former), SLUICE_OK);
+    assert_int_equal(test_open(d, 128, &two, &former), SLUICE_OK);
+    two.control->former_over = 1;
+    test_close(d, &one);
+    test_close(d, &former);
+
+    assert_int_equal(test_open(d, 64, &back, &later), SLUICE_OK);
+    assert_string_equal(back.file.name, "conn.perkey.3");
+    assert_string_equal(later.file.name, "conn.perkey.2");
+    assert_true(sluice_conn_former_counts(&back, &later));
+    test_close(d, &back);
+    test_close(d, &later);
     test_close(d, &two);
 }
 
@@ -788,6 +877,8 @@ main(void)
         util_test(test_resized),
         util_test(test_all_or_none),
         util_test(test_restarted),
+        util_test(test_there_and_back),
+        util_test(test_ended_for_good),
         util_test(test_taken_back),
         util_test(test_half_ended),
         util_test(test_ended_or_taken),

@@ -44,6 +44,7 @@ test_open(util_dir_t *d, sluice_limit_t *limit, uint64_t buckets,
     sluice_limit_t       former;
     sluice_limit_conf_t  conf;
 
+    memset(&conf, 0, sizeof(conf));
     conf.size = buckets * sizeof(sluice_limit_bucket_t);
     conf.window = window;
     conf.scale = 1;
@@ -136,10 +137,10 @@ test_edges(void **state)
     refuses(1, 8099, 10, 1);
     assert_int_equal(test_charge(&limit, 1, 8100, 10, 1, &s),
                      SLUICE_LIMIT_PASSED);
-    assert_int_equal(s.index, 8);
-    assert_int_equal(s.previous, 10);
-    assert_int_equal(s.current, 0);
-    assert_int_equal(s.elapsed, 100);
+    assert_int_equal(s.seen.index, 8);
+    assert_int_equal(s.seen.previous, 10);
+    assert_int_equal(s.seen.current, 0);
+    assert_int_equal(s.seen.elapsed, 100);
     refuses(1, 8100, 10, 1);
     refuses(1, 8199, 10, 1);
     passes(1, 8200, 10, 1);
@@ -154,15 +155,15 @@ test_edges(void **state)
 
     assert_int_equal(test_charge(&limit, 1, 9000, 10, 1, &s),
                      SLUICE_LIMIT_PASSED);
-    assert_int_equal(s.previous, 9);
+    assert_int_equal(s.seen.previous, 9);
     refuses(1, 9000, 10, 1);
 
     /* two windows later nothing counts */
 
     assert_int_equal(test_charge(&limit, 1, 11000, 10, 10, &s),
                      SLUICE_LIMIT_PASSED);
-    assert_int_equal(s.previous, 0);
-    assert_int_equal(s.current, 0);
+    assert_int_equal(s.seen.previous, 0);
+    assert_int_equal(s.seen.current, 0);
     refuses(1, 11999, 10, 1);
 
     /* no more than there is, nothing if there is nothing */
@@ -176,9 +177,9 @@ test_edges(void **state)
     passes(3, 20500, 10, 3);
     assert_int_equal(test_charge(&limit, 3, 19999, 10, 3, &s),
                      SLUICE_LIMIT_PASSED);
-    assert_int_equal(s.index, 20);
-    assert_int_equal(s.current, 3);
-    assert_int_equal(s.elapsed, 0);
+    assert_int_equal(s.seen.index, 20);
+    assert_int_equal(s.seen.current, 3);
+    assert_int_equal(s.seen.elapsed, 0);
     refuses(3, 19000, 10, 5);
 
     assert_int_equal(limit.own->passed, 9);
@@ -229,7 +230,7 @@ test_largest(void **state)
     passes(1, now, max, max);
     assert_int_equal(test_charge(&limit, 1, now, max, 1, &s),
                      SLUICE_LIMIT_REFUSED);
-    assert_int_equal(s.current, max);
+    assert_int_equal(s.seen.current, max);
 
     /* one unit is there again w/max after the window's beginning */
 
@@ -246,12 +247,26 @@ test_largest(void **state)
                      SLUICE_LIMIT_REFUSED);
     assert_int_equal(test_charge(&limit, 1, 4 * w + w - 1, max, max - 2, &s),
                      SLUICE_LIMIT_PASSED);
-    assert_int_equal(s.previous, max);
+    assert_int_equal(s.seen.previous, max);
     passes(2, 4 * w, max, 1);
     passes(2, 4 * w, max, max - 1);
     refuses(2, 4 * w, max, max);
 
     sluice_limit_close(&d->dir, &limit);
+}
+
+
+/* a state as a charge of the key would leave it now */
+
+static void
+test_mark(const sluice_limit_t *limit, uint64_t key,
+    sluice_limit_state_t *state)
+{
+    sluice_u128_t  *at;
+
+    at = limit->buckets->slot;
+    (void) test_slots(limit, key, &at);
+    sluice_limit_mark(limit, at, state);
 }
 
 
@@ -265,13 +280,13 @@ test_refund(void **state)
     test_open(d, &limit, 64, TEST_WINDOW);
 
 #define refund(key, of, n)                                                    \
-    s.index = of;                                                             \
-    s.evicted = limit.control->evicted;                                       \
+    s.seen.index = of;                                                        \
+    test_mark(&limit, key, &s);                                               \
     sluice_limit_refund(&limit, test_key(&limit, key), &s, n)
 #define seen(key, now, p, c)                                                  \
     sluice_limit_peek(&limit, test_key(&limit, key), now, 100, 1, &s);        \
-    assert_int_equal(s.previous, p);                                          \
-    assert_int_equal(s.current, c)
+    assert_int_equal(s.seen.previous, p);                                     \
+    assert_int_equal(s.seen.current, c)
 
     passes(1, 5000, 100, 60);
     refund(1, 5, 20);
@@ -310,6 +325,123 @@ test_refund(void **state)
  * and it would not have passed at any moment before.
  */
 
+/*
+ * A zone that evicts: a refund is dropped if the charge may have gone with
+ * its slot, and made if only slots of other buckets went.
+ */
+
+static uint64_t
+test_flood(sluice_limit_t *limit, const sluice_limit_state_t *apart, uint64_t i)
+{
+    uint64_t               n;
+    unsigned               bucket;
+    sluice_limit_place_t   place;
+
+    bucket = apart->slot / SLUICE_LIMIT_BUCKET;
+
+    for (n = 0; n < 4000; i++) {
+        sluice_limit_locate(limit, test_key(limit, i), &place);
+
+        if (place.bucket[0] != &limit->buckets[bucket]
+            && place.bucket[1] != &limit->buckets[bucket])
+        {
+            test_charge(limit, i, 20000, 100, 100, NULL);
+            n++;
+        }
+    }
+
+    return i;
+}
+
+
+static void
+test_refund_evicted(void **state)
+{
+    uint64_t               i;
+    util_dir_t            *d = *state;
+    sluice_u128_t          other, *at;
+    sluice_limit_t         limit;
+    sluice_limit_place_t   place;
+    sluice_limit_state_t   s, t;
+
+    test_open(d, &limit, 64, TEST_WINDOW);
+
+#define refund(key, n)                                                        \
+    sluice_limit_refund(&limit, test_key(&limit, key), &s, n)
+#define seen(key, c)                                                          \
+    sluice_limit_peek(&limit, test_key(&limit, key), 20000, 100, 1, &t);      \
+    assert_int_equal(t.seen.current, c)
+
+    test_charge(&limit, 1, 20000, 100, 60, &s);
+    i = test_flood(&limit, &s, 1000);
+    assert_true(limit.own->evicted > 2000);
+    refund(1, 40);
+    seen(1, 20);
+
+    /* of its own bucket one went, which could have been this one */
+
+    for ( ;; i++) {
+        t = s;
+        test_mark(&limit, 1, &t);
+
+        if (t.evicted != s.evicted) {
+            break;
+        }
+
+        test_charge(&limit, i, 20000, 100, 100, NULL);
+        assert_true(i < 900000);
+    }
+
+    test_charge(&limit, 1, 20000, 100, 30, NULL);
+    sluice_limit_peek(&limit, test_key(&limit, 1), 20000, 100, 1, &t);
+    refund(1, 20);
+    seen(1, t.seen.current);
+
+    /*
+     * Put over it was an entry whose writer died, and the key came back to
+     * where that one was: by taking it, or after its own key took it out.
+     */
+
+    for (other = 0; other < 2; other++) {
+        test_charge(&limit, 2, 20000, 100, 60, &s);
+        assert_int_equal(test_slots(&limit, 2, &at), 1);
+        assert_int_equal(at - limit.buckets->slot, s.slot);
+
+        for (i = 1000000; ; i++) {
+            sluice_limit_locate(&limit, test_key(&limit, i), &place);
+
+            if (at >= place.bucket[1]->slot
+                && at < place.bucket[1]->slot + SLUICE_LIMIT_BUCKET
+                && test_slots(&limit, i, NULL) == 0)
+            {
+                break;
+            }
+        }
+
+        *at = sluice_limit_tentative(&limit, place.fingerprint,
+                                     other ? 20000 : 1000);
+
+        if (other) {
+            assert_true(sluice_limit_alone(&limit, &place,
+                                           place.bucket[0]->slot));
+            assert_true(*at == 0);
+        }
+
+        test_charge(&limit, 2, 20000, 100, 60, NULL);
+        assert_int_equal(test_slots(&limit, 2, &at), 1);
+        assert_int_equal(at - limit.buckets->slot, s.slot);
+        refund(2, 50);
+        seen(2, 60);
+        *at = 0;
+    }
+
+#undef refund
+#undef seen
+
+    sluice_limit_close(&d->dir, &limit);
+}
+
+
 /* what was used is known afterwards, and counts whatever the limit is */
 
 static void
@@ -327,8 +459,8 @@ test_settle(void **state)
     sluice_limit_settle(&limit, test_key(&limit, key), &s, now, n, actual)
 #define seen(key, now, p, c)                                                  \
     sluice_limit_peek(&limit, test_key(&limit, key), now, 100, 1, &t);        \
-    assert_int_equal(t.previous, p);                                          \
-    assert_int_equal(t.current, c)
+    assert_int_equal(t.seen.previous, p);                                     \
+    assert_int_equal(t.seen.current, c)
 
     test_charge(&limit, 1, 5000, 100, 60, &s);
     settle(1, 5999, 60, 25);
@@ -535,8 +667,8 @@ test_model(void **state)
 
             window = index - util_random(&seed) % 3;
             n = (uint32_t) (util_random(&seed) % 12);
-            s.index = (uint32_t) window;
-            s.evicted = 0;
+            s.seen.index = (uint32_t) window;
+            test_mark(&limit, key, &s);
             sluice_limit_refund(&limit, test_key(&limit, key), &s, n);
             model[key][window] -= (n < model[key][window])
                                   ? n : model[key][window];
@@ -552,7 +684,7 @@ test_model(void **state)
                 break;
             }
 
-            assert_int_equal(s.current, before);
+            assert_int_equal(s.seen.current, before);
 
             model[key][index] += n;
             actual = (uint32_t) (util_random(&seed) % 20);
@@ -591,10 +723,10 @@ test_model(void **state)
                      (unsigned long long) key, (unsigned long long) now, rc);
         }
 
-        assert_int_equal(s.index, index);
-        assert_int_equal(s.elapsed, e);
-        assert_int_equal(s.previous, model[key][index - 1]);
-        assert_int_equal(s.current, before);
+        assert_int_equal(s.seen.index, index);
+        assert_int_equal(s.seen.elapsed, e);
+        assert_int_equal(s.seen.previous, model[key][index - 1]);
+        assert_int_equal(s.seen.current, before);
         assert_true(test_slots(&limit, key, NULL) <= 1);
     }
 
@@ -680,12 +812,15 @@ test_evicted(void **state)
 }
 
 
-/* the emptier of the two buckets is taken */
+/*
+ * The first of the two buckets is taken while half of it is free, else the
+ * emptier one: so most keys stand in the first, and none is evicted early.
+ */
 
 static void
 test_emptier(void **state)
 {
-    uint64_t               i;
+    uint64_t               i, first;
     unsigned               b, k, used[2];
     util_dir_t            *d = *state;
     sluice_u128_t         *at;
@@ -693,8 +828,9 @@ test_emptier(void **state)
     sluice_limit_place_t   place;
 
     test_open(d, &limit, 64, TEST_WINDOW);
+    first = 0;
 
-    for (i = 0; i < 400; i++) {
+    for (i = 0; i < 300; i++) {
         sluice_limit_locate(&limit, test_key(&limit, i), &place);
         assert_ptr_not_equal(place.bucket[0], place.bucket[1]);
 
@@ -708,12 +844,15 @@ test_emptier(void **state)
 
         passes(i, 9000, 10, 1);
 
-        if (used[0] != used[1] && test_slots(&limit, i, &at) == 1) {
-            b = (used[1] < used[0]);
-            assert_true(at >= place.bucket[b]->slot
-                        && at < place.bucket[b]->slot + SLUICE_LIMIT_BUCKET);
-        }
+        assert_int_equal(test_slots(&limit, i, &at), 1);
+        b = (used[0] > SLUICE_LIMIT_BUCKET / 2 && used[1] < used[0]);
+        assert_true(at >= place.bucket[b]->slot
+                    && at < place.bucket[b]->slot + SLUICE_LIMIT_BUCKET);
+        first += (b == 0);
     }
+
+    assert_in_range(first, 232, 299);
+    assert_int_equal(limit.own->evicted, 0);
 
     sluice_limit_close(&d->dir, &limit);
 }
@@ -766,10 +905,10 @@ test_tentative(void **state)
 
     /* nothing could be decided, but the state is one */
 
-    assert_int_equal(s.index, 51);
-    assert_int_equal(s.elapsed, 999);
-    assert_int_equal(s.previous, 0);
-    assert_int_equal(s.current, 0);
+    assert_int_equal(s.seen.index, 51);
+    assert_int_equal(s.seen.elapsed, 999);
+    assert_int_equal(s.seen.previous, 0);
+    assert_int_equal(s.seen.current, 0);
 
     passes(2, 52000, 5, 1);
     assert_int_equal(test_slots(&limit, 2, NULL), 1);
@@ -801,8 +940,8 @@ test_late(void **state)
 
     assert_int_equal(sluice_limit_charge(&limit, test_key(&limit, 1), 4000, 3,
                                          2, &s), SLUICE_LIMIT_PASSED);
-    assert_int_equal(s.index, 9);
-    assert_int_equal(s.elapsed, 300);
+    assert_int_equal(s.seen.index, 9);
+    assert_int_equal(s.seen.elapsed, 300);
     assert_int_equal(test_slots(&limit, 1, &at), 1);
     assert_int_equal(sluice_slot_index(*at), 9);
     assert_int_equal(sluice_slot_previous(*at), 0);
@@ -817,7 +956,7 @@ test_late(void **state)
 
     assert_int_equal(sluice_limit_charge(&limit, test_key(&limit, 2), 20000, 3,
                                          2, &s), SLUICE_LIMIT_PASSED);
-    assert_int_equal(s.index, 20);
+    assert_int_equal(s.seen.index, 20);
     refuses(2, 21000, 3, 2);
 
     /* a clock read long before the decision does not count for an insert */
@@ -825,7 +964,7 @@ test_late(void **state)
     test_set_clock(30000);
     assert_int_equal(sluice_limit_charge(&limit, test_key(&limit, 3), 1000, 3,
                                          3, &s), SLUICE_LIMIT_PASSED);
-    assert_int_equal(s.index, 30);
+    assert_int_equal(s.seen.index, 30);
     refuses(3, 30000, 3, 1);
 
     sluice_limit_close(&d->dir, &limit);
@@ -899,6 +1038,7 @@ main(void)
         util_test(test_boot),
         util_test(test_largest),
         util_test(test_refund),
+        util_test(test_refund_evicted),
         util_test(test_settle),
         cmocka_unit_test(test_retry),
         util_test(test_model),

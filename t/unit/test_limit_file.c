@@ -16,6 +16,7 @@
 #define TEST_WINDOW  60000u
 
 
+static uint32_t        test_unit;
 static sluice_error_t  test_error;
 
 
@@ -25,9 +26,11 @@ test_open(util_dir_t *d, unsigned buckets, uint32_t window, uint32_t scale,
 {
     sluice_limit_conf_t  conf;
 
+    memset(&conf, 0, sizeof(conf));
     conf.size = buckets * sizeof(sluice_limit_bucket_t);
     conf.window = window;
     conf.scale = scale;
+    conf.unit = test_unit;
 
     return sluice_limit_open(&d->dir, "rpm", &conf, limit, former,
                              &test_error);
@@ -143,15 +146,13 @@ test_resized(void **state)
     test_close(d, &again);
     test_close(d, &third);
 
-    /* a third size, and back to the first one: too many */
+    /* a third size is too many */
 
     assert_int_equal(test_open(d, 256, TEST_WINDOW, 1, &again, &third),
                      SLUICE_BUSY);
     assert_non_null(strstr(test_error.text, "two tables"));
     assert_int_equal(again.file.fd, -1);
     assert_int_equal(third.file.fd, -1);
-    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &again, &third),
-                     SLUICE_BUSY);
     assert_int_equal(util_dir_count(&d->dir, "zone.rpm.", NULL), 2);
 
     /* its last user has gone: it counts until it is ended */
@@ -161,10 +162,13 @@ test_resized(void **state)
     assert_true(sluice_limit_former_counts(&two, &former));
     assert_false(test_charge(&two, &former, 4));
 
-    sluice_limit_former_end(&d->dir, &two, &former);
+    assert_true(sluice_limit_former_end(&d->dir, &two, &former));
     assert_false(sluice_limit_former_counts(&two, &former));
     assert_int_equal(util_dir_count(&d->dir, "zone.rpm.1", NULL), 0);
-    sluice_limit_former_end(&d->dir, &two, &former);        /* twice is once */
+
+    /* twice is once */
+
+    assert_true(sluice_limit_former_end(&d->dir, &two, &former));
 
     /* alone, it has counted its own charge only: one, and the refunds */
 
@@ -211,6 +215,137 @@ test_restarted(void **state)
     assert_false(test_charge(&two, &former, 2));
     test_close(d, &two);
     test_close(d, &former);
+}
+
+
+/*
+ * A change is taken back while those who have it are still there: the old
+ * table lacks none of their charges, and is the newest again.
+ */
+
+static void
+test_there_and_back(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, back, again, former, later, none;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &none), SLUICE_OK);
+    assert_true(test_charge(&one, &none, 4));
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_true(test_charge(&two, &former, 4));
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &back, &later),
+                     SLUICE_OK);
+    assert_string_equal(back.file.name, "zone.rpm.1");
+    assert_string_equal(later.file.name, "zone.rpm.2");
+    assert_false(sluice_limit_former_counts(&back, &later));
+    assert_true(sluice_limit_former_lasts(&back, &later));
+    assert_true(test_charge(&back, &later, 4));
+    assert_true(test_charge(&two, &former, 4));
+    assert_false(test_charge(&back, &later, 4));
+    assert_false(test_charge(&two, &former, 4));
+
+    /* nobody ends what is the newest again */
+
+    test_close(d, &one);
+    assert_true(sluice_limit_former_used(&former));
+    assert_true(sluice_limit_former_used(&former));
+    assert_false(sluice_limit_former_end(&d->dir, &two, &former));
+
+    /* and there once more: what the second lacks is in the first */
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &again, &none),
+                     SLUICE_OK);
+    assert_string_equal(again.file.name, "zone.rpm.2");
+    assert_true(sluice_limit_former_counts(&again, &none));
+    assert_false(test_charge(&again, &none, 4));
+    assert_true(test_charge(&again, &none, 5));
+    test_close(d, &again);
+    test_close(d, &none);
+
+    /* the later one goes with its last user, and its number with it */
+
+    assert_false(sluice_limit_former_end(&d->dir, &back, &later));
+    test_close(d, &two);
+    test_close(d, &former);
+    assert_true(sluice_limit_former_end(&d->dir, &back, &later));
+    assert_false(sluice_limit_former_lasts(&back, &later));
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.2", NULL), 0);
+
+    assert_int_equal(test_open(d, 256, TEST_WINDOW, 1, &again, &none),
+                     SLUICE_OK);
+    assert_string_equal(again.file.name, "zone.rpm.3");
+
+    /* and twice is once, even if its name was another one's */
+
+    assert_int_equal(linkat(d->dir.fd, "zone.rpm.3", d->dir.fd, "zone.rpm.2",
+                            0), 0);
+    assert_true(sluice_limit_former_end(&d->dir, &back, &later));
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.2", NULL), 1);
+    test_close(d, &again);
+    test_close(d, &none);
+    test_close(d, &later);
+    test_close(d, &back);
+}
+
+
+/* however short it was the newest: who waits for its end begins anew */
+
+static void
+test_used_between(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, back, former, later;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    test_close(d, &one);
+    assert_false(sluice_limit_former_used(&former));
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &back, &later),
+                     SLUICE_OK);
+    assert_true(test_charge(&back, &later, 1));
+    test_close(d, &back);
+    test_close(d, &later);
+
+    assert_false(sluice_limit_former_end(&d->dir, &two, &former));
+    assert_true(sluice_limit_former_used(&former));
+    assert_false(sluice_limit_former_used(&former));
+    assert_false(test_charge(&two, &former, 1));
+    assert_true(sluice_limit_former_end(&d->dir, &two, &former));
+    test_close(d, &two);
+    test_close(d, &former);
+}
+
+
+/* what another one has ended is not taken up again: it lacks what came since */
+
+static void
+test_ended_for_good(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, back, former, later;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    two.control->former_over = 1;
+    test_close(d, &one);
+    test_close(d, &former);
+    assert_true(test_charge(&two, &former, 1));
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &back, &later),
+                     SLUICE_OK);
+    assert_string_equal(back.file.name, "zone.rpm.3");
+    assert_string_equal(later.file.name, "zone.rpm.2");
+    assert_false(test_charge(&back, &later, 1));
+    test_close(d, &back);
+    test_close(d, &later);
+    test_close(d, &two);
 }
 
 
@@ -332,6 +467,40 @@ test_other_limit(void **state)
 }
 
 
+/* tokens are no requests: none of them is a former of the other */
+
+static void
+test_other_unit(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_true(test_charge(&one, &former, 1));
+
+    test_unit = 1;
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_string_equal(two.file.name, "zone.rpm.2");
+    assert_null(former.buckets);
+    assert_true(test_charge(&two, &former, 1));
+    test_close(d, &one);
+    test_close(d, &two);
+
+    /* nor is a newest that nobody uses dropped for one of another unit */
+
+    test_unit = 2;
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_string_equal(one.file.name, "zone.rpm.3");
+    assert_null(former.buckets);
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.", NULL), 1);
+    test_close(d, &one);
+    test_unit = 0;
+}
+
+
 /* with another scale the former table counts on, in units of its own */
 
 static void
@@ -377,7 +546,7 @@ test_other_scale(void **state)
 
     (void) sluice_limit_peek(&former, sluice_limit_hash(&former, "k", 1),
                              now, 9, 1, &s);
-    assert_int_equal(s.current, 7);
+    assert_int_equal(s.seen.current, 7);
 
     test_close(d, &one);
     test_close(d, &former);
@@ -530,10 +699,14 @@ main(void)
         util_test(test_same),
         util_test(test_resized),
         util_test(test_restarted),
+        util_test(test_there_and_back),
+        util_test(test_used_between),
+        util_test(test_ended_for_good),
         util_test(test_taken_back),
         util_test(test_stopped_between),
         util_test(test_half_ended),
         util_test(test_other_limit),
+        util_test(test_other_unit),
         util_test(test_other_scale),
         util_test(test_stale),
         util_test(test_damaged),

@@ -215,6 +215,52 @@ test_cool_grows_with_repetition(void **state)
 }
 
 
+/*
+ * Who says how long is kept to, and may say so any number of times: that is
+ * no repetition of a time of ours.
+ */
+
+static void
+test_cool_hint_is_no_repetition(void **state)
+{
+    unsigned  i;
+    uint64_t  now;
+
+    (void) state;
+
+    for (now = T, i = 0; i < 10; i++) {
+        hinted(COOL, now, 300, now);
+        is(COOLING, now + 300);
+        assert_int_equal(status().level, 0);
+        now += 300;
+    }
+
+    /* the first of ours, and the second */
+
+    say(COOL, now, now);
+    is(COOLING, now + 1000);
+    now += 1000;
+    say(COOL, now, now);
+    is(COOLING, now + 2000);
+    now += 2000;
+
+    /* said again: begun anew */
+
+    hinted(COOL, now, 300, now);
+    now += 300;
+    say(COOL, now, now);
+    is(COOLING, now + 1000);
+    now += 1000;
+
+    /* it asked for as long as ours would have been, and was not well then */
+
+    hinted(COOL, now, 1000, now);
+    now += 1000;
+    say(COOL, now, now);
+    is(COOLING, now + 2000);
+}
+
+
 static void
 test_cool_burst_is_one(void **state)
 {
@@ -233,6 +279,12 @@ test_cool_burst_is_one(void **state)
 
     say(COOL, T, T + 2000);
     is(COOLING, T + 3000);
+    assert_int_equal(status().level, 0);
+
+    /* nor one that began in between, and failed before it is over */
+
+    say(COOL, T + 2500, T + 2600);
+    is(COOLING, T + 3600);
     assert_int_equal(status().level, 0);
 }
 
@@ -362,6 +414,17 @@ test_denied_in_a_row_disable(void **state)
     assert_int_equal(status().since, T + 5);
     assert_true(recovery(T + 6, false) == SLUICE_NEVER);
     assert_true(recovery(UINT64_MAX, false) == SLUICE_NEVER);
+
+    /* whatever else it was until then */
+
+    test_begin(NULL);
+    policy.exhausted = SLUICE_NEVER;
+    say(EXHAUSTED, T, T);
+    is(EXHAUSTED, SLUICE_NEVER);
+    say(DENIED, T, T + 1);
+    say(DENIED, T + 2, T + 3);
+    assert_int_equal(say(DENIED, T + 4, T + 5), SLUICE_MEMBER_DISABLED);
+    is(DISABLED, SLUICE_NEVER);
 }
 
 
@@ -957,6 +1020,17 @@ test_absurd_policies(void **state)
     say(EXHAUSTED, T, T);
     assert_true(status().until > T && status().until != SLUICE_NEVER);
 
+    /* many times, and no shift too far: the word is COOLING, level 31 */
+
+    test_begin(NULL);
+    policy.cool = 1ull << 40;
+    policy.cool_max = 1ull << 43;
+    m.state = (sluice_u128_t) (31 << 5 | SLUICE_REASON_STATUS << 2) << 64
+              | SLUICE_MEMBER_COOLING;
+    assert_int_equal(status().level, 31);
+    say(COOL, T, T);
+    is(COOLING, T + policy.cool_max);
+
     /* less at most than at first */
 
     test_begin(NULL);
@@ -1277,12 +1351,18 @@ test_tentative_words(void **state)
 
     m.window[0] = sluice_slot_tentative(tag, T, 77);
     assert_true(sluice_member_charge(&m, &limit, T, 1, &w, &retry));
-    assert_true(m.window[0] == 0);
-    assert_true(sluice_slot_final(m.window[1], tag));
+    assert_true(sluice_slot_final(m.window[0], tag));
+
+    m.window[0] = 0;
+    m.window[3] = sluice_slot_tentative(tag, T, 77);
+    assert_true(sluice_member_charge(&m, &limit, T, 1, &w, &retry));
+    assert_true(sluice_slot_final(m.window[0], tag));
+    assert_true(m.window[3] == 0);
 
     /* others two seconds later */
 
     m.window[0] = sluice_slot_tentative(tag + 1, T, 77);
+    m.window[1] = m.window[0];
     m.window[2] = m.window[0];
     m.window[3] = m.window[0];
     assert_false(sluice_member_charge(&m, &other, T + 1999, 1, &w, &retry));
@@ -1423,6 +1503,7 @@ main(void)
         test(test_cool_hint_is_capped),
         test(test_cool_hint_of_no_time_is_a_moment),
         test(test_cool_grows_with_repetition),
+        test(test_cool_hint_is_no_repetition),
         test(test_cool_burst_is_one),
         test(test_cool_later_deadline_stays),
         test(test_success_that_began_before_does_not_clear),

@@ -88,6 +88,15 @@ test_lines(void **state)
     sluice_pool_close(&d->dir, &pool);
     assert_false(sluice_pool_named(&again, 0));
     assert_true(sluice_pool_named(&again, 1));
+
+    /* who names none himself sees those of others, found lines and new ones */
+
+    test_open(d, &pool);
+    assert_true(sluice_pool_named(&pool, 1));
+    assert_true(sluice_pool_named(&pool, 4));
+    assert_false(sluice_pool_named(&pool, 0));
+    assert_int_equal(test_member(&pool, 105, "a"), 4);
+    sluice_pool_close(&d->dir, &pool);
     sluice_pool_close(&d->dir, &again);
 
     /* nothing was lost by the last one's going */
@@ -382,6 +391,61 @@ test_in_flight(void **state)
 }
 
 
+/* lines in any order, in rows of eight and others: as each by itself */
+
+static void
+test_others(void **state)
+{
+    unsigned        i, k, n, slot;
+    uint16_t        line, lines[200];
+    uint32_t        sum[200];
+    uint64_t        seed;
+    util_dir_t     *d = *state;
+    sluice_pool_t   pool;
+
+    test_open(d, &pool);
+    seed = util_seed();
+
+    for (slot = 0; slot < 40; slot += 3) {
+        sluice_pool_take(&pool, 0, slot);
+
+        for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
+            pool.columns[slot][i] = (uint16_t) (util_random(&seed) | 0x8000);
+        }
+    }
+
+    for (i = 0; i < 2000; i++) {
+        n = 1 + (unsigned) (util_random(&seed) % 192);
+        slot = (unsigned) (util_random(&seed) % 42);
+
+        for (k = 0; k < 200; k++) {
+            lines[k] = (k == 0 || util_random(&seed) % 20 == 0
+                        || lines[k - 1] + 1u == SLUICE_POOL_MEMBERS)
+                       ? (uint16_t) (util_random(&seed) % SLUICE_POOL_MEMBERS)
+                       : (uint16_t) (lines[k - 1] + 1);
+        }
+
+        for (k = 1; k < 199; k += 1 + (unsigned) (util_random(&seed) % 30)) {
+            line = lines[k];
+            lines[k] = lines[k + 1];
+            lines[k + 1] = line;
+        }
+
+        sum[n] = 77;
+        sluice_pool_others(&pool, slot, lines, n, sum);
+
+        for (k = 0; k < n; k++) {
+            assert_int_equal(sum[k], sluice_pool_in_flight(&pool, lines[k])
+                                     - pool.columns[slot][lines[k]]);
+        }
+
+        assert_int_equal(sum[n], 77);
+    }
+
+    sluice_pool_close(&d->dir, &pool);
+}
+
+
 static void
 test_max(void **state)
 {
@@ -471,10 +535,12 @@ test_layout(void **state)
     assert_int_equal(sluice_file_publish(&d->dir, &file, "pool.p.1",
                                          &test_error), SLUICE_OK);
     assert_false(sluice_pool_possible(&file.header));
+    memset(sluice_file_section(&file, 0), 0xff, SLUICE_POOL_MEMBERS * 640);
 
     test_open(d, &pool);
     assert_string_equal(pool.file.name, "pool.p.2");
-    assert_true(sluice_pool_forget_slot(&d->dir, 1));
+    assert_true(sluice_pool_forget_slot(&d->dir, 2));
+    assert_int_equal(*(uint16_t *) sluice_file_section(&file, 0), 0xffff);
     assert_int_equal(sluice_file_retire(&d->dir, &pool.file), SLUICE_OK);
     sluice_pool_close(&d->dir, &pool);
 
@@ -512,6 +578,7 @@ main(void)
         util_test(test_wait),
         util_test(test_rivals),
         util_test(test_in_flight),
+        util_test(test_others),
         util_test(test_max),
         util_test(test_stale),
         util_test(test_layout),

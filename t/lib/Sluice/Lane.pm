@@ -184,7 +184,6 @@ sub members {
 
     for my $path (sort glob "$dir/pool.*") {
         my ($pool) = $path =~ m{/pool\.([^/]+)\.\d+$};
-
         my (undef, $members, $columns) = @{ sections($path, 3)->{section} };
         my @in_flight;
 

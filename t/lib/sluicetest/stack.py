@@ -43,6 +43,7 @@ http {
     sluice_dir %(files)s;
     sluice_ring %(ring)s;
     sluice_limit_zone $sluice_client zone=rpm:%(zone)s window=%(window)s;
+    %(http)s
     sluice_key_pool api { key sk-e2e-a id=a; key sk-e2e-b id=b; }
     upstream api { server 127.0.0.1:%(api)d; keepalive 32; }
     server {
@@ -50,6 +51,7 @@ http {
         location / {
             sluice_client $http_authorization;
             sluice_limit zone=rpm limit=%(limit)d;
+            %(location)s
             sluice_key api;
             sluice_usage on;
             sluice_usage_field n $http_x_n;
@@ -77,6 +79,7 @@ class Stack:
         self.options = list(sluiced)
         self.env = env or {}
         self.values = {"workers": 2, "ring": "64m", "main": "",
+                       "http": "", "location": "",
                        "zone": "1m", "window": "1m", "limit": 8000000, "files": self.files,
                        "port": self.port, "api": self.api_port, **values}
 
