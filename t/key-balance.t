@@ -6,23 +6,39 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 139;
+plan tests => 151;
 
 Sluice::Upstream::start(
-    '/150ms' => [\0.15, Sluice::Upstream::answer(200, 'ok')],
+    '/150ms' => [\0.15, Sluice::Upstream::answer(200, '~')],
     '/500ms' => ["HTTP/1.1 200 X\r\n\r\n", \0.5, '$key', undef],
 );
+
+# one after the other, to be compared with each other
+
+my $bodies = '';
+
+add_response_body_check(sub { $bodies .= $_[1] });
+
+add_test_cleanup_handler(sub {
+    my ($block) = @_;
+
+    like($bodies, qr/${\ $block->x_bodies}/, $block->name . ' - x_bodies')
+        if defined $block->x_bodies;
+    $bodies = '';
+});
 
 add_block_preprocessor(sub {
     my ($block) = @_;
     my $pool = $block->x_pool;
+    my $other = $block->x_other // $pool;
 
     $block->set_value('http_config', "
         sluice_dir \$TEST_NGINX_SERVER_ROOT/sluice_temp;
         sluice_key_pool p { $pool }
+        sluice_key_pool q { $other }
         server {
             listen 127.0.0.1:\$TEST_NGINX_RAND_PORT_1;
-            location = /429 { return 429; }
+            location = /429 { return 429 -; }
             location / { return 200 \$http_authorization; }
         }
         ");
@@ -35,6 +51,10 @@ add_block_preprocessor(sub {
         }
         location /script/ {
             proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT/;
+        }
+        location /other {
+            sluice_key q;
+            proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/;
         }
         location = /pause {
             sluice_key off;
@@ -124,6 +144,9 @@ GET /
 p a used=~^[1-9]
 p b used=~^[1-9]
 p c used=~^[1-3][0-9]$
+q a used=0
+q b used=0
+q c used=0
 
 
 
@@ -135,10 +158,12 @@ p c used=~^[1-3][0-9]$
 --- x_curl_out
 --- request
 GET /pause
---- response_body: ok
+--- response_body: ~
 --- x_members
 p a used=~^[18]$
 p b used=~^[18]$
+q a used=0
+q b used=0
 
 
 
@@ -146,43 +171,56 @@ p b used=~^[18]$
 --- x_pool: balance hash $arg_u; key A id=a; key B id=b; key C id=c;
 --- request eval
 ["GET /?u=1", "GET /?u=2", "GET /?u=1", "GET /?u=4", "GET /?u=2", "GET /?u=4", "GET /?u=1"]
---- response_body eval
-[qw( A C A B C B A )]
+--- error_code eval
+[(200) x 7]
+--- x_bodies: ^(.)(.)\1(.)\2\3\1$
 
 
 
-=== TEST 9: hash: whoever comes and goes moves nobody else
---- x_pool: balance hash $arg_u; key D id=d; key C id=c; key A id=a;
+=== TEST 9: hash: not all have the same
+--- x_pool: balance hash $arg_u; key A id=a; key B id=b;
 --- request eval
-["GET /?u=1", "GET /?u=2", "GET /?u=4", "GET /?u=2"]
---- response_body eval
-[qw( A C D C )]
+[map { "GET /?u=$_" } 1 .. 20]
+--- error_code eval
+[(200) x 20]
+--- x_bodies: A.*B|B.*A
 
 
 
-=== TEST 10: hash: moved by its key's state, and back
+=== TEST 10: hash: whoever comes and goes moves nobody else, and no order counts
+--- x_pool: balance hash $arg_u; key A id=a; key B id=b; key C id=c;
+--- x_other: balance hash $arg_u; key D id=d; key C id=c; key A id=a;
+--- request eval
+[map { ("GET /?u=$_", "GET /other?u=$_") } 1 .. 8]
+--- error_code eval
+[(200) x 16]
+--- x_bodies: ^(?:AA|CC|B.|.D){8}$
+
+
+
+=== TEST 11: hash: moved by its key's state, and back
 --- x_pool: balance hash $arg_u; key A id=a; key B id=b; cooldown 429 100ms;
 --- request eval
-["GET /?u=1", "GET /?u=2", "GET /429?u=1", "GET /?u=1", "GET /?u=2", "GET /pause", "GET /?u=1", "GET /?u=2"]
+["GET /?u=1", "GET /429?u=1", "GET /?u=1", "GET /pause", "GET /?u=1"]
 --- error_code eval
-[200, 200, 429, 200, 200, 200, 200, 200]
---- response_body_like eval
-["A", "B", "429", "B", "B", "ok", "A", "B"]
+[200, 429, 200, 200, 200]
+--- x_bodies: ^([AB])-(?!\1)[AB]~\1$
 
 
 
-=== TEST 11: hash: of several variables
+=== TEST 12: hash: of several variables
 --- x_pool: balance hash $arg_u$http_x; key A id=a; key B id=b; key C id=c;
 --- request eval
 ["GET /?u=1", "GET /", "GET /?u=1"]
 --- more_headers eval
 ["", "X: 1", ""]
---- response_body eval
-[qw( A A A )]
+--- error_code eval
+[200, 200, 200]
+--- x_bodies: ^(.)\1\1$
 
 
 
-=== TEST 12: hash: by weight
+=== TEST 13: hash: by weight
 --- x_pool: balance hash $arg_u; key A id=a weight=1000; key B id=b;
 --- request eval
 ["GET /?u=1", "GET /?u=2", "GET /?u=3", "GET /?u=4", "GET /?u=5"]
