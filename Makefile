@@ -271,7 +271,7 @@ crash: $(BUILD)/crash ## kill -9 at every fault point of shm/
 	@$(PROVE) -e '' $(BUILD)/crash
 
 .PHONY: nginx-test
-nginx-test: $(MODULE) ## t/*.t: the module in nginx
+nginx-test: $(MODULE) $(BUILD)/sluicectl ## t/*.t: the module in nginx
 	@$(NGINX_ENV) TEST_NGINX_LOAD_MODULES=$(abspath $(MODULE))                \
 	    $(PROVE) -j2 -It/lib t/*.t
 
@@ -319,7 +319,7 @@ NGX_TREE    = $(or $(NGX_SRC),                                                 \
 # nginx's own noise: memcpy() of nothing, and its unaligned loads
 
 .PHONY: asan
-asan: ## unit tests, readers, t/*.t and keys' load under ASan and UBSan, nginx from source
+asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t and keys' load under ASan and UBSan, nginx from source
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS="$(ASAN)"         \
 	    HARDENING= LDFLAGS= unit crash sidecar $(BUILD)/asan/load
 	@$(MAKE) --no-print-directory module

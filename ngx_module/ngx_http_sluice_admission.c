@@ -60,7 +60,9 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
                     && (ctx == NULL
                         || ctx->outcome == SLUICE_OUTCOME_OPEN)));
 
-    if (key_only && slcf->key == NULL) {
+    /* a file is asked of no upstream */
+
+    if (key_only && (slcf->key == NULL || r->content_handler == NULL)) {
         return NGX_DECLINED;
     }
 
@@ -122,7 +124,11 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     status = 0;
     key = NGX_OK;
 
-    if (slcf->key != NULL && slcf->key->pool != ctx->refused_pool) {
+    /* who has been to an upstream may end at a file: it costs no other key */
+
+    if (slcf->key != NULL && slcf->key->pool != ctx->refused_pool
+        && (ctx->ntries == 0 || r->content_handler != NULL))
+    {
 
         key = ngx_http_sluice_key_take(r, slcf, ctx, &retry, &status);
 

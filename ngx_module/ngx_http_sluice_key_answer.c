@@ -117,9 +117,10 @@ ngx_http_sluice_body_whole(ngx_http_upstream_t *u, size_t size)
         return 1;
     }
 
+    /* the last chunk, and a trailer; or a line's end before it: as good */
+
     if (u->headers_in.chunked) {
-        return size >= 5 && ngx_memcmp(u->buffer.last - 5, "0" CRLF CRLF, 5)
-                            == 0;
+        return size >= 4 && ngx_memcmp(u->buffer.last - 4, CRLF CRLF, 4) == 0;
     }
 
     /* without a length it ends with the connection, which is an error here */

@@ -22,6 +22,10 @@
 #include <stdlib.h>
 
 
+/* what is shorter stands in a header by chance, and is no secret */
+#define NGX_HTTP_SLUICE_MASK_MIN  8
+
+
 struct ngx_http_sluice_try_s {
     ngx_http_request_t             *request;
     ngx_http_sluice_ctx_t          *ctx;
@@ -43,6 +47,8 @@ struct ngx_http_sluice_try_s {
 
     ngx_int_t                     (*process_header)(ngx_http_request_t *r);
     ngx_int_t                     (*reinit_request)(ngx_http_request_t *r);
+    void                          (*finalize_request)(ngx_http_request_t *r,
+                                      ngx_int_t rc);
 
     void                           *data;
     ngx_event_get_peer_pt           get;
@@ -90,8 +96,11 @@ static void ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_keep(ngx_http_upstream_t *u);
 static ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
+static void ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t,
     sluice_answer_t *answer);
+static void ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t,
+    sluice_answer_t answer, sluice_member_reason_t reason);
 static ngx_int_t ngx_http_sluice_try_again(ngx_http_sluice_try_t *t,
     sluice_answer_t answer);
 static ngx_uint_t ngx_http_sluice_try_origin_failed(
@@ -101,6 +110,8 @@ static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
 static ngx_int_t ngx_http_sluice_try_reinit_request(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_try_make(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_output(void *data, ngx_chain_t *in);
+static void ngx_http_sluice_try_finalize_request(ngx_http_request_t *r,
+    ngx_int_t rc);
 static int ngx_libc_cdecl ngx_http_sluice_try_cmp(const void *one,
     const void *two);
 #if (NGX_HTTP_SSL)
@@ -241,6 +252,9 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
         u->output.output_filter = ngx_http_sluice_try_output;
         u->output.filter_ctx = t;
     }
+
+    t->finalize_request = u->finalize_request;
+    u->finalize_request = ngx_http_sluice_try_finalize_request;
 
     ctx->try = t;
 
@@ -587,6 +601,7 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_sluice_try_t *t = data;
 
+    sluice_answer_t       answer;
     ngx_http_upstream_t  *u;
 
     u = t->u;
@@ -595,7 +610,18 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
         t->ctx->sent = 1;
     }
 
-    if ((state & NGX_PEER_FAILED) && !t->parsed) {
+    if (t->parsed && !t->ctx->judged) {
+
+        /* its body was waited for, and has not come: the status has */
+
+        answer = ngx_http_sluice_key_answer(t->ctx->pool,
+                                            u->headers_in.status_n);
+        ngx_http_sluice_try_judge(t, answer,
+                                  answer == SLUICE_ANSWER_ERROR
+                                  ? SLUICE_REASON_ERRORS
+                                  : SLUICE_REASON_STATUS);
+
+    } else if ((state & NGX_PEER_FAILED) && !t->parsed) {
         ngx_http_sluice_try_failed(pc, t);
     }
 
@@ -707,6 +733,8 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
     }
 
     if (!t->parsed) {
+        ngx_http_sluice_try_mask(t);
+
         rc = t->process_header(r);
 
         if (u->process_header != ngx_http_sluice_try_process_header) {
@@ -731,27 +759,72 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
 }
 
 
+/*
+ * A header that repeats the key would carry it to the client, to a cache, and
+ * to the log, as an error or in nginx's own words of debugging.  It may have
+ * come in pieces: looked at is all that has come.
+ */
+
+static void
+ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t)
+{
+    u_char               *p, *start, *last, *end;
+    ngx_str_t            *secret;
+    ngx_http_upstream_t  *u;
+
+    u = t->u;
+    secret = &t->ctx->key->secret;
+
+    if (t->request->cached || secret->len < NGX_HTTP_SLUICE_MASK_MIN) {
+        return;
+    }
+
+    start = u->buffer.start;
+    last = u->buffer.last;
+
+#if (NGX_HTTP_CACHE)
+
+    if (t->request->cache != NULL) {
+        start += t->request->cache->header_start;
+    }
+
+#endif
+
+    p = memmem(start, last - start, secret->data, secret->len);
+
+    if (p == NULL) {
+        return;
+    }
+
+    end = memmem(start, last - start, CRLF CRLF, 4);
+
+    if (end == NULL) {
+        end = last;
+    }
+
+    while (p != NULL && p < end) {
+        ngx_memset(p, '*', secret->len);
+        p = memmem(p, last - p, secret->data, secret->len);
+    }
+}
+
+
 /* NGX_AGAIN: more of the body must come first */
 
 static ngx_int_t
 ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t, sluice_answer_t *answer)
 {
-    uint64_t                 hint;
     ngx_int_t                rc;
-    ngx_uint_t               status;
-    ngx_http_sluice_ctx_t   *ctx;
     sluice_member_reason_t   reason;
 
-    ctx = t->ctx;
-    status = t->u->headers_in.status_n;
-
-    *answer = ngx_http_sluice_key_answer(ctx->pool, status);
+    *answer = ngx_http_sluice_key_answer(t->ctx->pool,
+                                         t->u->headers_in.status_n);
     reason = (*answer == SLUICE_ANSWER_ERROR) ? SLUICE_REASON_ERRORS
                                               : SLUICE_REASON_STATUS;
 
     if (*answer != SLUICE_ANSWER_WELL && *answer != SLUICE_ANSWER_EXHAUSTED) {
 
-        rc = ngx_http_sluice_key_body(t->request, ctx->pool);
+        rc = ngx_http_sluice_key_body(t->request, t->ctx->pool);
 
         if (rc == NGX_AGAIN) {
             return NGX_AGAIN;
@@ -763,16 +836,27 @@ ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t, sluice_answer_t *answer)
         }
     }
 
-    hint = (*answer == SLUICE_ANSWER_COOL
-            || (*answer == SLUICE_ANSWER_EXHAUSTED
+    ngx_http_sluice_try_judge(t, *answer, reason);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t, sluice_answer_t answer,
+    sluice_member_reason_t reason)
+{
+    uint64_t  hint;
+
+    hint = (answer == SLUICE_ANSWER_COOL
+            || (answer == SLUICE_ANSWER_EXHAUSTED
                 && reason == SLUICE_REASON_STATUS))
            ? ngx_http_sluice_key_hint(t->request) : SLUICE_NEVER;
 
-    ctx->sent = 1;
+    t->ctx->sent = 1;
 
-    ngx_http_sluice_key_judge(t->request, ctx, *answer, reason, status, hint);
-
-    return NGX_OK;
+    ngx_http_sluice_key_judge(t->request, t->ctx, answer, reason,
+                              t->u->headers_in.status_n, hint);
 }
 
 
@@ -1048,6 +1132,37 @@ ngx_http_sluice_try_output(void *data, ngx_chain_t *in)
     }
 
     return ngx_chain_writer(&u->writer, in);
+}
+
+
+/* and where it never came to that: nothing could be sent to that address */
+
+static void
+ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_upstream_t    *u;
+    ngx_http_sluice_try_t  *t;
+
+    u = r->upstream;
+    t = ngx_http_sluice_try(r);
+
+    if (t == NULL) {
+        return;
+    }
+
+    if (!t->hooked && u->peer.get != NULL && u->state != NULL
+        && (u->state->status == NGX_HTTP_BAD_GATEWAY
+            || u->state->status == NGX_HTTP_GATEWAY_TIME_OUT)
+        && ngx_http_sluice_try_count(t) == NGX_OK)
+    {
+        ngx_http_sluice_key_judge(r, t->ctx,
+                                  u->state->status == NGX_HTTP_BAD_GATEWAY
+                                  ? SLUICE_ANSWER_CONNECT
+                                  : SLUICE_ANSWER_TIMEOUT,
+                                  SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
+    }
+
+    t->finalize_request(r, rc);
 }
 
 

@@ -339,10 +339,23 @@ ngx_http_sluice_secret_check(ngx_conf_t *cf, ngx_str_t *secret,
 {
     size_t  i;
 
-    if (secret->len == 0 || secret->len > NGX_HTTP_SLUICE_SECRET_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           secret->len ? "the secret in %V is too long"
-                                       : "there is no secret in %V", name);
+    if (secret->len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "there is no secret in %V",
+                           name);
+        return NGX_ERROR;
+    }
+
+    if (secret->len > NGX_HTTP_SLUICE_SECRET_MAX) {
+
+        if (line == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the secret in %V is too long", name);
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the secret in line %ui of %V is too long",
+                               line, name);
+        }
+
         return NGX_ERROR;
     }
 

@@ -4,8 +4,19 @@
 
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
+require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 54;
+plan tests => 85;
+
+sub answer { return Sluice::Upstream::answer(@_) }
+
+Sluice::Upstream::start(
+    '/late-401'   => [\0.2, answer(401, 'late')],
+    '/late-200'   => [\0.6, answer(200, 'late')],
+    'sk-401 /cgi' => ["Status: 401 X\r\n\r\ndenied", undef],
+    'sk-429 /cgi' => ["Status: 429 X\r\nRetry-After: 9\r\n\r\nlimited", undef],
+    '/cgi'        => ["Status: 200 X\r\n\r\n\$key \$body", undef],
+);
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -51,7 +62,13 @@ add_block_preprocessor(sub {
         location = /t {
             proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
         }
+        location = /nothing {
+            sluice_key off;
+            sluice_usage off;
+            return 204;
+        }
         ' . ($block->config // ''));
+    Sluice::Test::http2_server($block);
 });
 
 run_tests();
@@ -254,3 +271,235 @@ server {
 [200, 500]
 --- x_log
 1: a map over $sluice_key must be "volatile": pool "p"
+
+
+
+=== TEST 9: no longer than the location allows: the last answer is the client's
+--- config
+    location /late- {
+        sluice_key_timeout 100ms;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT;
+    }
+    location /short/ {
+        sluice_key_timeout 1s;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT/;
+    }
+--- request eval
+["GET /late-401", "GET /short/late-401"]
+--- error_code eval
+[401, 401]
+--- response_body eval
+["late", "late"]
+--- x_records
+status=401 tries=1 keys=401@denied
+status=401 tries=~^[2-6]$
+
+
+
+=== TEST 10: HEAD
+--- config
+    location = /all {
+        sluice_key_next http_401 http_402 http_429 http_500;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+HEAD /all
+--- response_headers
+X-Tries: 6
+X-Key: well healthy
+--- x_members
+only limited used=0
+p broken state=healthy
+p denied state=healthy
+p limited state=cooling
+p poor state=exhausted
+p quota state=cooling
+p well used=1 in_flight=0
+
+
+
+=== TEST 11: HTTP/2, and a body
+--- x_http2
+--- config
+    location = /all {
+        sluice_key_next http_401 http_402 http_429 http_500 non_idempotent;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /nothing
+--- error_code: 204
+--- x_curl
+--http2-prior-knowledge --data a=1 http://127.0.0.1:$HTTP2/all
+--- x_curl_out
+sk-200 well
+--- x_records
+status=200 tries=6 method=POST
+
+
+
+=== TEST 12: a subrequest has keys of its own
+--- config
+    location = /main {
+        auth_request /auth;
+        auth_request_set $auth_key $upstream_http_x_by;
+        add_header X-Auth "$auth_key" always;
+        sluice_key_next http_401 http_402 http_429 http_500;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /auth {
+        internal;
+        sluice_key other;
+        proxy_pass_request_body off;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- http_config
+    sluice_key_pool other { key sk-401 id=denied; key sk-200 id=well; }
+--- request
+GET /main
+--- response_body
+sk-200 well
+--- x_records
+status=200 tries=6 keys=401@denied+429@limited+402@poor+429@quota+500@broken+200@well
+--- x_members
+only limited used=0
+other denied used=1 in_flight=0 denied=1
+other well used=1 in_flight=0
+p broken used=1 in_flight=0
+p denied used=1 in_flight=0
+p limited used=1 in_flight=0
+p poor used=1 in_flight=0
+p quota used=1 in_flight=0
+p well used=1 in_flight=0
+
+
+
+=== TEST 13: and a mirror, that nobody waits for
+--- config
+    location = /main {
+        mirror /mirror;
+        sluice_key only;
+        sluice_key_next off;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /mirror {
+        internal;
+        sluice_key_next http_401 http_402 http_429 http_500;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /main
+--- error_code: 429
+--- wait: 0.1
+--- x_members
+only limited used=1 in_flight=0 state=cooling
+p broken used=1 in_flight=0
+p denied used=1 in_flight=0
+p limited used=1 in_flight=0
+p poor used=1 in_flight=0
+p quota used=1 in_flight=0
+p well used=1 in_flight=0
+
+
+
+=== TEST 14: the client leaves: his key was not at fault, and is free again
+--- config
+    location = /late-200 {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT;
+    }
+--- request
+GET /late-200
+--- timeout: 0.2
+--- abort
+--- ignore_response
+--- wait: 0.1
+--- x_members
+only limited used=0
+p broken used=0
+p denied used=1 in_flight=0 state=healthy left=1 error=0
+p limited used=0
+p poor used=0
+p quota used=0
+p well used=0
+
+
+
+=== TEST 15: SCGI
+--- config
+    location = /cgi {
+        sluice_key_next http_401 http_402 http_429;
+        scgi_param HTTP_AUTHORIZATION $sluice_key;
+        scgi_param REQUEST_METHOD $request_method;
+        scgi_param REQUEST_URI $request_uri;
+        scgi_param CONTENT_LENGTH $content_length;
+        scgi_pass 127.0.0.1:$TEST_NGINX_SLUICE_PORT;
+    }
+--- request
+POST /cgi
+a=1
+--- response_body: sk-402 a=1
+--- x_records
+status=200 tries=3 keys=401@denied+429@limited+200@poor
+--- x_members
+only limited used=0
+p broken used=0
+p denied used=1 in_flight=0 denied=1
+p limited used=1 in_flight=0 state=cooling for=9000
+p poor used=1 in_flight=0 state=healthy
+p quota used=0
+p well used=0
+
+
+
+=== TEST 16: gRPC
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_3 http2;
+        error_log $TEST_NGINX_SERVER_ROOT/logs/error.log info;
+        location / {
+            if ($http_authorization = sk-401) { return 401 "denied"; }
+            if ($http_authorization = sk-429) { return 429 "limited"; }
+            return 200 "$http_authorization\n";
+        }
+    }
+--- config
+    location = /grpc {
+        sluice_key_next http_401 http_402 http_429;
+        grpc_set_header Authorization $sluice_key;
+        grpc_pass grpc://127.0.0.1:$TEST_NGINX_RAND_PORT_3;
+    }
+--- request
+POST /grpc
+a=1
+--- response_body
+sk-402
+--- x_records
+status=200 tries=3 keys=401@denied+429@limited+200@poor
+
+
+
+=== TEST 17: one pool's states are everybody's: another location is told
+--- config
+    location = /other {
+        sluice_key_next http_401;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /all {
+        sluice_key_next http_401 http_402 http_429 http_500;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /all", "GET /other", "GET /all"]
+--- error_code_like eval
+["200", "[25]00", "200"]
+--- x_records
+status=200 tries=6
+status=~^[25]00$ tries=~^[12]$
+status=200 keys=~200@well$
+--- x_members
+only limited used=0
+p broken state=healthy
+p denied state=healthy
+p limited used=1 state=cooling
+p poor used=1 state=exhausted
+p quota used=1 state=exhausted
+p well state=healthy

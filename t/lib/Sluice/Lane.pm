@@ -16,6 +16,8 @@ my @ITEMS = (undef, qw( request_id client method host uri pool key zone try
                         field ));
 my @OUTCOMES = qw( open admitted limit no_key error unadmitted );
 my @STATES = qw( healthy cooling probing exhausted disabled );
+my @REASONS = qw( none status body errors operator );
+my @ANSWERS = qw( well client left cool denied quota error timeout connect );
 my %FLAGS = (aborted => 1, cut => 2, closed => 4, late => 8);
 
 my $UNKNOWN = ~0;
@@ -191,16 +193,24 @@ sub members {
         }
 
         for my $line (0 .. 1023) {
-            my ($state, $until, $fingerprint, $used, $id)
-                = unpack 'Q Q x32 Q x72 Q x120 Z48',
+            my ($state, $until, $fingerprint, $used, @rest)
+                = unpack 'Q Q x32 Q x72 Q Q9 x48 Z48',
                          substr $members, $line * 320, 320;
 
             next if !$fingerprint;
 
+            my $id = pop @rest;
+            my %answers;
+            @answers{@ANSWERS} = @rest;
+
             push @lines, { pool => $pool, id => $id, used => $used,
                            in_flight => $in_flight[$line],
                            state => $STATES[$state & 15],
-                           until => ($until >> 20) / 1000 };
+                           until => ($until >> 20) / 1000,
+                           for => ($until >> 20) - ($state >> 20),
+                           reason => $REASONS[$until >> 2 & 7],
+                           status => $until >> 10 & 1023,
+                           %answers };
         }
     }
 
