@@ -53,6 +53,7 @@ struct ngx_http_sluice_try_s {
     void                           *data;
     ngx_event_get_peer_pt           get;
     ngx_event_free_peer_pt          free;
+    ngx_event_notify_peer_pt        notify;
 #if (NGX_HTTP_SSL)
     ngx_event_set_peer_session_pt   set_session;
     ngx_event_save_peer_session_pt  save_session;
@@ -85,6 +86,8 @@ static void ngx_http_sluice_try_hook(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_count(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_get(ngx_peer_connection_t *pc,
     void *data);
+static void ngx_http_sluice_try_notify(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t type);
 static void ngx_http_sluice_try_move(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
@@ -366,6 +369,12 @@ ngx_http_sluice_try_hook(ngx_http_sluice_try_t *t)
     u->peer.get = ngx_http_sluice_try_get;
     u->peer.free = ngx_http_sluice_try_free;
 
+    t->notify = u->peer.notify;
+
+    if (t->notify != NULL) {
+        u->peer.notify = ngx_http_sluice_try_notify;
+    }
+
 #if (NGX_HTTP_SSL)
     t->set_session = u->peer.set_session;
     t->save_session = u->peer.save_session;
@@ -480,6 +489,16 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
 }
 
 
+static void
+ngx_http_sluice_try_notify(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t type)
+{
+    ngx_http_sluice_try_t *t = data;
+
+    t->notify(pc, t->data, type);
+}
+
+
 /*
  * The key that was sent is done with: the next one, if there is one.  nginx may
  * go on by itself, for another server's sake: then it stays if it must.
@@ -557,6 +576,7 @@ ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
         t->data = pc->data;
         t->get = pc->get;
         t->free = pc->free;
+        t->notify = pc->notify;
 #if (NGX_HTTP_SSL)
         t->set_session = pc->set_session;
         t->save_session = pc->save_session;
@@ -566,6 +586,7 @@ ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     pc->data = outer.data;
     pc->get = outer.get;
     pc->free = outer.free;
+    pc->notify = outer.notify;
     pc->tries = outer.tries;
 #if (NGX_HTTP_SSL)
     pc->set_session = outer.set_session;
