@@ -1052,6 +1052,10 @@ ngx_http_sluice_try_reinit_request(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
+    /* what comes next, from the cache perhaps, has headers of its own */
+
+    t->parsed = 0;
+
     if (t->remake) {
         t->remake = 0;
 

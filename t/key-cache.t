@@ -1,0 +1,57 @@
+# Why it exists: an answer that the upstream says has not changed, or that is
+# stale and better than an error, comes from the cache behind a try with a key.
+
+use Test::Nginx::Socket;
+require './t/lib/Sluice/Test.pm';
+
+plan tests => 6;
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: revalidated, and stale
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_key_pool p { key sk-1 id=a; }
+    proxy_cache_path $TEST_NGINX_SERVER_ROOT/proxy_cache keys_zone=c:1m;
+--- user_files eval
+[["t", "the file\n"], ["stale", "the other\n"], ["hang", "x" x 9]]
+--- config
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    proxy_set_header Authorization $sluice_key;
+    location ~ ^/(t|stale)$ {
+        sluice_key p;
+        proxy_cache c;
+        proxy_cache_valid 1s;
+        proxy_cache_revalidate on;
+        proxy_cache_use_stale http_500;
+        add_header X-Cache "$upstream_cache_status";
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /hang {
+        limit_rate 1;
+        root $TEST_NGINX_SERVER_ROOT/html;
+    }
+}
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    root $TEST_NGINX_SERVER_ROOT/html;
+    location = /stale {
+        if ($http_x_fail) { return 500 "broken\n"; }
+    }
+--- request eval
+["GET /t", "GET /stale"]
+--- response_headers eval
+["X-Cache: MISS", "X-Cache: MISS"]
+--- x_curl
+-o /dev/null --max-time 2.1 http://127.0.0.1:$PORT/hang
+-w '%header{X-Cache} %{http_code}\n' http://127.0.0.1:$PORT/t
+-w '%header{X-Cache} %{http_code}\n' -H 'X-Fail: 1' http://127.0.0.1:$PORT/stale
+--- x_curl_out
+the file
+REVALIDATED 200
+the other
+STALE 200
+--- x_members
+p a used=4 in_flight=0
