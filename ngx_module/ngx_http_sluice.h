@@ -328,6 +328,7 @@ typedef struct {
     unsigned                    judged:1;       /* its answer has come       */
     unsigned                    failed:1;       /* ... and was no good       */
     unsigned                    waits:1;        /* for a key                 */
+    unsigned                    cleanup:1;      /* gives the key back        */
     unsigned                    retry_told:1;   /* Retry-After is ours       */
 } ngx_http_sluice_ctx_t;
 

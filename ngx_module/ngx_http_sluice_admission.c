@@ -434,7 +434,6 @@ ngx_http_sluice_cleanup(void *data)
 {
     ngx_http_sluice_ctx_t *ctx = data;
 
-    ngx_http_sluice_key_give(ctx);
     ngx_http_sluice_conn_give(ctx, 0);
 
     ngx_http_sluice_usage_push(ctx);

@@ -13,6 +13,7 @@ static ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
     ngx_uint_t prefer, sluice_balance_hold_t *hold,
     sluice_balance_result_t *result, uint64_t *retry);
+static void ngx_http_sluice_key_cleanup(void *data);
 static ngx_int_t ngx_http_sluice_key_clone(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf);
 static ngx_http_sluice_key_t *ngx_http_sluice_key_of(ngx_http_request_t *r);
@@ -86,6 +87,7 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 {
     ngx_int_t                rc;
     ngx_uint_t               prefer;
+    ngx_http_cleanup_t      *cln;
     sluice_balance_set_t     had;
     ngx_http_sluice_key_t   *keys;
     sluice_balance_result_t  result;
@@ -109,6 +111,20 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
     if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
         *retry = 1000;
         return NGX_BUSY;
+    }
+
+    /* given back before the log phase, where no variable may have it */
+
+    if (!ctx->cleanup) {
+        cln = ngx_http_cleanup_add(r, 0);
+        if (cln == NULL) {
+            return NGX_ERROR;
+        }
+
+        cln->handler = ngx_http_sluice_key_cleanup;
+        cln->data = ctx;
+
+        ctx->cleanup = 1;
     }
 
     ngx_memzero(&had, sizeof(sluice_balance_set_t));
@@ -346,6 +362,13 @@ ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx)
     }
 
     sluice_balance_give(ctx->pool->balance, &ctx->hold);
+}
+
+
+static void
+ngx_http_sluice_key_cleanup(void *data)
+{
+    ngx_http_sluice_key_give(data);
 }
 
 

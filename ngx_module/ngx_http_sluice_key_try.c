@@ -78,6 +78,7 @@ typedef struct {
 
 
 static ngx_http_sluice_try_t *ngx_http_sluice_try(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_sluice_try_over(ngx_http_request_t *r);
 static void ngx_http_sluice_try_hush(ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_made(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
@@ -210,9 +211,13 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
     u = r->upstream;
     t = ctx->try;
 
+    if (!ctx->taken) {
+        return NGX_DECLINED;
+    }
+
     if (t != NULL && t->u == u) {
 
-        if (u->peer.get != NULL && !t->making) {
+        if (!t->making && ngx_http_sluice_try_over(r)) {
             return NGX_DECLINED;
         }
 
@@ -222,8 +227,8 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
         return NGX_OK;
     }
 
-    if (u->peer.get != NULL || !ctx->taken || u->process_header == NULL
-        || u->reinit_request == NULL)
+    if (ngx_http_sluice_try_over(r) || u->process_header == NULL
+        || u->reinit_request == NULL || u->finalize_request == NULL)
     {
         return NGX_DECLINED;
     }
@@ -264,6 +269,21 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
     ngx_http_sluice_try_hush(t);
 
     return NGX_OK;
+}
+
+
+/*
+ * Whether the first request to the upstream is made, or never will be: nginx
+ * sets up u->output behind u->create_request(), and where it does not come to
+ * that, somebody else has the answer.
+ */
+
+static ngx_uint_t
+ngx_http_sluice_try_over(ngx_http_request_t *r)
+{
+    return r->upstream->output.pool != NULL
+           || r->cached
+           || (r->headers_out.status != 0 && !r->post_action);
 }
 
 
