@@ -89,6 +89,7 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
     ngx_uint_t               prefer;
     ngx_http_cleanup_t      *cln;
     sluice_balance_set_t     had;
+    sluice_balance_hold_t    hold;
     ngx_http_sluice_key_t   *keys;
     sluice_balance_result_t  result;
 
@@ -129,7 +130,9 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 
     ngx_memzero(&had, sizeof(sluice_balance_set_t));
 
-    rc = ngx_http_sluice_key_choose(r, slcf->key, &had, prefer, &ctx->hold,
+    /* not over the last one's: what that was charged may still be settled */
+
+    rc = ngx_http_sluice_key_choose(r, slcf->key, &had, prefer, &hold,
                                     &result, retry);
     if (rc != NGX_OK) {
 
@@ -143,8 +146,9 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
     keys = slcf->key->pool->keys.elts;
 
     ctx->pool = slcf->key->pool;
-    ctx->key = &keys[ctx->hold.member];
+    ctx->key = &keys[hold.member];
     ctx->key_conf = slcf->key;
+    ctx->hold = hold;
 
     ctx->taken = 1;
     ctx->charged = 1;

@@ -1,0 +1,97 @@
+# Why it exists: what origins do, one after the other, is no key's fault, and
+# no key's gift: each request that goes out is charged, by what it was, and a
+# key that was not sent is neither blamed nor passed over.
+
+use Test::Nginx::Socket;
+require './t/lib/Sluice/Test.pm';
+
+plan tests => 5;
+
+add_block_preprocessor(sub {
+    my ($block) = @_;
+
+    $block->set_value('http_config', '
+        sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+        server {
+            listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+            return 444;
+        }
+        server {
+            listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+            location / {
+                if ($http_authorization = sk-429) { return 429 "limited"; }
+                if ($http_authorization = sk-500) {
+                    add_header X-Used 10 always;
+                    return 500 "broken";
+                }
+                return 200 "$http_authorization\n";
+            }
+            location = /slow {
+                error_page 429 /body;
+                return 429;
+            }
+            location = /body {
+                internal;
+                limit_rate_after 350;
+                limit_rate 100;
+                root $TEST_NGINX_SERVER_ROOT/html;
+            }
+        }
+        ' . ($block->http_config // ''));
+    $block->set_value('config', '
+        sluice_usage on;
+        proxy_set_header Authorization $sluice_key;
+        ' . $block->config);
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: an error whose body does not come is one all the same
+--- http_config
+    sluice_key_pool p { key sk-1 id=a; }
+--- user_files eval
+[["body", "x" x 1500]]
+--- config
+    location = /t {
+        sluice_key p;
+        proxy_read_timeout 300ms;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2/slow;
+    }
+--- request
+GET /t
+--- error_code: 504
+--- x_members
+p a used=1 in_flight=0 state=cooling
+
+
+
+=== TEST 2: no other key for a redirect: the first one is settled, and no other
+--- http_config
+    sluice_key_pool p {
+        key sk-500 id=a tokens=100/1h;
+        key sk-2 id=b tokens=50/1h;
+    }
+--- config
+    location = /t {
+        sluice_key p tokens=60 settle=$upstream_http_x_used;
+        proxy_intercept_errors on;
+        error_page 500 = @other;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+    location @other {
+        sluice_key p tokens=60;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+    location = /again {
+        sluice_key p tokens=90;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+--- request eval
+["GET /t", "GET /again"]
+--- error_code eval
+[429, 500]
+--- x_members
+p a used=2 in_flight=0
+p b used=0 in_flight=0
