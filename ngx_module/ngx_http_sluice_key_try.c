@@ -103,6 +103,7 @@ static ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
 static void ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t,
     sluice_answer_t *answer);
+static void ngx_http_sluice_try_unfinished(ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t,
     sluice_answer_t answer, sluice_member_reason_t reason);
 static ngx_int_t ngx_http_sluice_try_again(ngx_http_sluice_try_t *t,
@@ -642,7 +643,6 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_sluice_try_t *t = data;
 
-    sluice_answer_t       answer;
     ngx_http_upstream_t  *u;
 
     u = t->u;
@@ -652,15 +652,7 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     }
 
     if (t->parsed && !t->ctx->judged) {
-
-        /* its body was waited for, and has not come: the status has */
-
-        answer = ngx_http_sluice_key_answer(t->ctx->pool,
-                                            u->headers_in.status_n);
-        ngx_http_sluice_try_judge(t, answer,
-                                  answer == SLUICE_ANSWER_ERROR
-                                  ? SLUICE_REASON_ERRORS
-                                  : SLUICE_REASON_STATUS);
+        ngx_http_sluice_try_unfinished(t);
 
     } else if ((state & NGX_PEER_FAILED) && !t->parsed) {
         ngx_http_sluice_try_failed(pc, t);
@@ -685,10 +677,6 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     }
 
     t->free(pc, t->data, state);
-
-    if (state == 0) {
-        ngx_http_sluice_key_give(t->ctx);
-    }
 }
 
 
@@ -880,6 +868,22 @@ ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t, sluice_answer_t *answer)
     ngx_http_sluice_try_judge(t, *answer, reason);
 
     return NGX_OK;
+}
+
+
+/* its body was waited for, and has not come: the status has */
+
+static void
+ngx_http_sluice_try_unfinished(ngx_http_sluice_try_t *t)
+{
+    sluice_answer_t  answer;
+
+    answer = ngx_http_sluice_key_answer(t->ctx->pool,
+                                        t->u->headers_in.status_n);
+
+    ngx_http_sluice_try_judge(t, answer,
+                              answer == SLUICE_ANSWER_ERROR
+                              ? SLUICE_REASON_ERRORS : SLUICE_REASON_STATUS);
 }
 
 
@@ -1180,7 +1184,10 @@ ngx_http_sluice_try_output(void *data, ngx_chain_t *in)
 }
 
 
-/* and where it never came to that: nothing could be sent to that address */
+/*
+ * The upstream is done with, or failed, after which nginx calls no free().  And
+ * where it never came to an output: nothing could be sent to that address.
+ */
 
 static void
 ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
@@ -1207,7 +1214,19 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
                                   SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
     }
 
+    u->conf = t->real;
+
     t->finalize_request(r, rc);
+
+    if (u->request_sent) {
+        t->ctx->sent = 1;
+    }
+
+    if (t->parsed && !t->ctx->judged) {
+        ngx_http_sluice_try_unfinished(t);
+    }
+
+    ngx_http_sluice_key_give(t->ctx);
 }
 
 

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 5;
+plan tests => 8;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -95,3 +95,25 @@ p a used=1 in_flight=0 state=cooling
 --- x_members
 p a used=2 in_flight=0
 p b used=0 in_flight=0
+
+
+
+=== TEST 3: what failed is not what a redirect goes on with
+--- http_config
+    sluice_key_pool p { key sk-1 id=a; key sk-2 id=b; }
+--- config
+    sluice_key p;
+    location = /t {
+        error_page 502 = @other;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location @other {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+--- request
+GET /t
+--- response_body
+sk-2
+--- x_members
+p a used=1 in_flight=0
+p b used=1 in_flight=0
