@@ -65,6 +65,8 @@ struct ngx_http_sluice_try_s {
     unsigned                        asked:1;    /* for the key, meanwhile    */
     unsigned                        remake:1;   /* before it is sent again   */
     unsigned                        has_next:1;
+    unsigned                        former:1;   /* u->request_sent is of the
+                                                   try before                */
     unsigned                        parsed:1;   /* headers of this try       */
     unsigned                        blamed:1;   /* the key, not the origin   */
     unsigned                        stale:1;    /* a kept connection was     */
@@ -90,12 +92,15 @@ static ngx_int_t ngx_http_sluice_try_get(ngx_peer_connection_t *pc,
 static void ngx_http_sluice_try_notify(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t type);
 static void ngx_http_sluice_try_move(ngx_http_sluice_try_t *t);
+static ngx_uint_t ngx_http_sluice_try_sent(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_anew(ngx_http_upstream_rr_peer_data_t *rrp);
 static void ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
+static ngx_int_t ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t,
+    ngx_uint_t mask);
 static void ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_keep(ngx_http_upstream_t *u);
@@ -357,6 +362,10 @@ ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
     t->upstream = us;
     t->init = su->init;
 
+    /* a cached answer that nginx cannot read is a request that was sent */
+
+    t->former = r->upstream->request_sent;
+
     ngx_http_sluice_try_hook(t);
 
     return NGX_OK;
@@ -490,10 +499,13 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
         t->status = 0;
     }
 
-    if (u->request_sent && !r->request_body_no_buffering && !t->stale) {
+    if (ngx_http_sluice_try_sent(t) && !r->request_body_no_buffering
+        && !t->stale)
+    {
         ngx_http_sluice_try_move(t);
     }
 
+    t->former = u->request_sent;
     t->stale = 0;
 
     rc = t->get(pc, t->data);
@@ -536,6 +548,18 @@ ngx_http_sluice_try_move(ngx_http_sluice_try_t *t)
     t->remake = 1;
 
     ngx_http_sluice_key_switch(t->ctx, t->next);
+}
+
+
+/*
+ * Whether bytes of this try may have gone out.  nginx clears u->request_sent
+ * behind reinit_request(), to which it does not come if connect() fails.
+ */
+
+static ngx_uint_t
+ngx_http_sluice_try_sent(ngx_http_sluice_try_t *t)
+{
+    return t->u->request_sent && !t->former;
 }
 
 
@@ -647,7 +671,7 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
 
     u = t->u;
 
-    if (u->request_sent) {
+    if (ngx_http_sluice_try_sent(t)) {
         t->ctx->sent = 1;
     }
 
@@ -677,6 +701,33 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     }
 
     t->free(pc, t->data, state);
+
+    /* nginx would take a POST for one that was sent, and not go on */
+
+    if ((state & NGX_PEER_FAILED) && u->request_sent && t->former) {
+        (void) ngx_http_sluice_try_pass(t, 0);
+    }
+}
+
+
+/* nginx goes on to the next try, if not for other reasons it must not */
+
+static ngx_int_t
+ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t, ngx_uint_t mask)
+{
+    t->again = ngx_palloc(t->request->pool,
+                          sizeof(ngx_http_upstream_conf_t));
+    if (t->again == NULL) {
+        return NGX_ERROR;
+    }
+
+    *t->again = *t->real;
+
+    t->again->next_upstream |= mask|NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT;
+
+    t->u->conf = t->again;
+
+    return NGX_OK;
 }
 
 
@@ -716,8 +767,8 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
 
     answer = (c != NULL && (c->read->timedout || c->write->timedout))
              ? SLUICE_ANSWER_TIMEOUT
-             : t->u->request_sent ? SLUICE_ANSWER_ERROR
-                                  : SLUICE_ANSWER_CONNECT;
+             : ngx_http_sluice_try_sent(t) ? SLUICE_ANSWER_ERROR
+                                           : SLUICE_ANSWER_CONNECT;
 
     ngx_http_sluice_key_judge(t->request, t->ctx, answer,
                               SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
@@ -920,19 +971,12 @@ ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
         return NGX_OK;
     }
 
-    t->again = ngx_palloc(t->request->pool,
-                          sizeof(ngx_http_upstream_conf_t));
-    if (t->again == NULL) {
+    if (ngx_http_sluice_try_pass(t, NGX_HTTP_UPSTREAM_FT_HTTP_429) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    *t->again = *t->real;
-
-    t->again->next_upstream |= NGX_HTTP_UPSTREAM_FT_HTTP_429
-                               |NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT;
     t->again->next_upstream &= ~NGX_HTTP_UPSTREAM_FT_OFF;
-
-    u->conf = t->again;
 
     t->blamed = (answer != SLUICE_ANSWER_ERROR
                  || !ngx_http_sluice_try_origin_failed(t));
@@ -1097,6 +1141,8 @@ ngx_http_sluice_try_reinit_request(ngx_http_request_t *r)
         u->process_header = ngx_http_sluice_try_process_header;
     }
 
+    t->former = 0;
+
     return NGX_OK;
 }
 
@@ -1218,7 +1264,7 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
 
     t->finalize_request(r, rc);
 
-    if (u->request_sent) {
+    if (ngx_http_sluice_try_sent(t)) {
         t->ctx->sent = 1;
     }
 

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 8;
+plan tests => 13;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -117,3 +117,33 @@ sk-2
 --- x_members
 p a used=1 in_flight=0
 p b used=1 in_flight=0
+
+
+
+=== TEST 4: refused at once, after another try: the key has not been out
+--- http_config
+    sluice_key_pool p {
+        key sk-429 id=a;
+        key sk-2 id=b limit=2/1h;
+        key sk-3 id=c;
+        breaker errors=1;
+    }
+    upstream u {
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        server unix:/nonexistent;
+    }
+--- config
+    location = /t { sluice_key p; proxy_pass http://u/; }
+--- request
+POST /t
+a=1
+--- response_body
+sk-2
+--- x_records
+status=200 keys=429@a+502@b+200@b
+--- x_members
+p a used=1 in_flight=0
+p b used=2 in_flight=0
+p c used=0 in_flight=0
+--- x_log
+1: connect() to unix:/nonexistent failed
