@@ -458,6 +458,8 @@ ngx_int_t ngx_http_sluice_key_next(ngx_http_request_t *r,
     sluice_balance_hold_t *hold);
 void ngx_http_sluice_key_switch(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold);
+ngx_int_t ngx_http_sluice_key_again(ngx_http_sluice_ctx_t *ctx);
+void ngx_http_sluice_key_unused(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_key_judge(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, sluice_answer_t answer,
     sluice_member_reason_t reason, ngx_uint_t status, uint64_t hint);

@@ -227,14 +227,6 @@ ngx_http_sluice_key_switch(ngx_http_sluice_ctx_t *ctx,
 {
     ngx_http_sluice_key_t  *keys;
 
-    /* an answer that was an error has used no tokens */
-
-    if (ctx->charged && ngx_http_sluice_process.slot != SLUICE_SLOTS) {
-        sluice_balance_settle(ctx->pool->balance, &ctx->hold, 0,
-                              sluice_clock_ms());
-        ctx->charged = 0;
-    }
-
     ngx_http_sluice_key_give(ctx);
 
     keys = ctx->pool->keys.elts;
@@ -246,6 +238,44 @@ ngx_http_sluice_key_switch(ngx_http_sluice_ctx_t *ctx,
     ctx->charged = 1;
     ctx->sent = 0;
     ctx->judged = 0;
+}
+
+
+/*
+ * The same one for another try: to its upstream that is another request.
+ * NGX_BUSY: its windows have no room for it.
+ */
+
+ngx_int_t
+ngx_http_sluice_key_again(ngx_http_sluice_ctx_t *ctx)
+{
+    if (ngx_http_sluice_process.slot == SLUICE_SLOTS
+        || !sluice_balance_again(ctx->pool->balance, &ctx->hold,
+                                 sluice_clock_ms()))
+    {
+        return NGX_BUSY;
+    }
+
+    ctx->charged = 1;
+    ctx->sent = 0;
+
+    return NGX_OK;
+}
+
+
+/* of the tokens that its windows were charged none were used */
+
+void
+ngx_http_sluice_key_unused(ngx_http_sluice_ctx_t *ctx)
+{
+    if (!ctx->charged || ngx_http_sluice_process.slot == SLUICE_SLOTS) {
+        return;
+    }
+
+    ctx->charged = 0;
+
+    sluice_balance_settle(ctx->pool->balance, &ctx->hold, 0,
+                          sluice_clock_ms());
 }
 
 

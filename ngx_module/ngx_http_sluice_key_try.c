@@ -91,7 +91,7 @@ static ngx_int_t ngx_http_sluice_try_get(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_sluice_try_notify(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t type);
-static void ngx_http_sluice_try_move(ngx_http_sluice_try_t *t);
+static ngx_int_t ngx_http_sluice_try_move(ngx_http_sluice_try_t *t);
 static ngx_uint_t ngx_http_sluice_try_sent(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
@@ -499,10 +499,10 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
         t->status = 0;
     }
 
-    if (ngx_http_sluice_try_sent(t) && !r->request_body_no_buffering
-        && !t->stale)
+    if (ngx_http_sluice_try_sent(t) && !t->stale
+        && ngx_http_sluice_try_move(t) != NGX_OK)
     {
-        ngx_http_sluice_try_move(t);
+        return NGX_BUSY;
     }
 
     t->former = u->request_sent;
@@ -534,20 +534,32 @@ ngx_http_sluice_try_notify(ngx_peer_connection_t *pc, void *data,
 
 /*
  * The key that was sent is done with: the next one, if there is one.  nginx may
- * go on by itself, for another server's sake: then it stays if it must.
+ * go on by itself, for another server's sake: then it stays if it must, and if
+ * its windows have room for another request.
  */
 
-static void
+static ngx_int_t
 ngx_http_sluice_try_move(ngx_http_sluice_try_t *t)
 {
-    if (!t->has_next && ngx_http_sluice_try_next(t) != NGX_OK) {
-        return;
+    /* an answer that was an error has used no tokens, none says nothing */
+
+    if (t->parsed) {
+        ngx_http_sluice_key_unused(t->ctx);
+    }
+
+    if (!t->has_next
+        && (t->request->request_body_no_buffering
+            || ngx_http_sluice_try_next(t) != NGX_OK))
+    {
+        return ngx_http_sluice_key_again(t->ctx);
     }
 
     t->has_next = 0;
     t->remake = 1;
 
     ngx_http_sluice_key_switch(t->ctx, t->next);
+
+    return NGX_OK;
 }
 
 

@@ -957,6 +957,24 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
 }
 
 
+bool
+sluice_balance_again(sluice_balance_t *balance, sluice_balance_hold_t *hold,
+    uint64_t now)
+{
+    sluice_balance_hold_t  again;
+
+    again = *hold;
+
+    if (!sluice_balance_charge(balance, &again, now)) {
+        return false;
+    }
+
+    *hold = again;
+
+    return true;
+}
+
+
 void
 sluice_balance_give(sluice_balance_t *balance,
     const sluice_balance_hold_t *hold)

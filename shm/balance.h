@@ -141,6 +141,14 @@ sluice_balance_result_t sluice_balance_take(sluice_balance_t *balance,
     uint64_t tokens, uint64_t probe, uint64_t now,
     sluice_balance_hold_t *hold, uint64_t *retry);
 
+/*
+ * Charges the windows of a hold once more, for another try with its member; of
+ * the first charge nothing can be taken back or settled any more.  false: one
+ * has no room, and the hold is as it was.
+ */
+bool sluice_balance_again(sluice_balance_t *balance,
+    sluice_balance_hold_t *hold, uint64_t now);
+
 /* gives the place back; windows stay charged */
 void sluice_balance_give(sluice_balance_t *balance,
     const sluice_balance_hold_t *hold);

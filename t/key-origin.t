@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 13;
+plan tests => 18;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -147,3 +147,32 @@ p b used=2 in_flight=0
 p c used=0 in_flight=0
 --- x_log
 1: connect() to unix:/nonexistent failed
+
+
+
+=== TEST 5: another server, the same key: two requests, and its window has room for one
+--- http_config
+    sluice_key_pool one { key sk-1 id=a limit=1/1h; }
+    sluice_key_pool two { key sk-1 id=a limit=2/1h; }
+    upstream u {
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+    upstream v {
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+--- config
+    location = /one { sluice_key one; proxy_pass http://u/; }
+    location = /two { sluice_key two; proxy_pass http://v/; }
+--- request eval
+["GET /one", "GET /two", "GET /two"]
+--- error_code eval
+[502, 200, 429]
+--- x_records
+status=502 keys=502@a+502@-
+status=200 keys=502@a+200@a
+status=429 keys=- outcome=no_key
+--- x_members
+one a used=1 in_flight=0
+two a used=2 in_flight=0

@@ -826,6 +826,44 @@ test_used(unsigned member, sluice_counts_t counts, uint64_t now)
 
 
 static void
+test_again(void **state)
+{
+    util_dir_t             *d = *state;
+    sluice_balance_t       *balance;
+    sluice_balance_hold_t   hold;
+
+    test_open(d, 1);
+    test_limit(0, SLUICE_COUNTS_REQUESTS, 60000, 2);
+    test_limit(0, SLUICE_COUNTS_TOKENS, 60000, 100);
+    balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+
+    assert_int_equal(test_take(balance, NULL, SLUICE_BALANCE_MAX, 0, 30,
+                               TEST_NOW), 0);
+
+    /* a request and its tokens, in the same place */
+
+    assert_true(sluice_balance_again(balance, &test_hold, TEST_NOW));
+    assert_int_equal(test_used(0, SLUICE_COUNTS_REQUESTS, TEST_NOW), 2);
+    assert_int_equal(test_used(0, SLUICE_COUNTS_TOKENS, TEST_NOW), 60);
+    assert_int_equal(sluice_pool_in_flight(&test_pool, test_conf[0].line), 1);
+
+    /* one does not fit: none is charged, and the hold is the last one's */
+
+    hold = test_hold;
+    assert_false(sluice_balance_again(balance, &test_hold, TEST_NOW));
+    assert_memory_equal(&hold, &test_hold, sizeof(hold));
+    assert_int_equal(test_used(0, SLUICE_COUNTS_TOKENS, TEST_NOW), 60);
+
+    sluice_balance_refund(balance, &test_hold, TEST_NOW);
+    assert_int_equal(test_used(0, SLUICE_COUNTS_REQUESTS, TEST_NOW), 1);
+    assert_int_equal(test_used(0, SLUICE_COUNTS_TOKENS, TEST_NOW), 30);
+
+    free(balance);
+    test_close(d);
+}
+
+
+static void
 test_limits(void **state)
 {
     uint64_t                now;
@@ -1174,6 +1212,7 @@ main(void)
         util_test(test_max_conns),
         util_test(test_limits),
         util_test(test_limits_retry),
+        util_test(test_again),
         util_test(test_undo),
         util_test(test_probes),
         util_test(test_results),
