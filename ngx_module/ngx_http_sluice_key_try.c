@@ -70,6 +70,7 @@ struct ngx_http_sluice_try_s {
     unsigned                        parsed:1;   /* headers of this try       */
     unsigned                        blamed:1;   /* the key, not the origin   */
     unsigned                        stale:1;    /* a kept connection was     */
+    unsigned                        unmet:1;    /* no connection was made    */
 };
 
 
@@ -441,7 +442,14 @@ ngx_http_sluice_try_count(ngx_http_sluice_try_t *t)
 
     kt = &ctx->tries[ctx->ntries++];
 
-    sluice_member_use(ctx->key->line);
+    /* one that nobody has seen is not used: there is no answer to it */
+
+    if (!t->stale && !t->unmet) {
+        sluice_member_use(ctx->key->line);
+    }
+
+    t->stale = 0;
+    t->unmet = 0;
 
     kt->key = ctx->key;
     kt->state = t->request->upstream_states->nelts - 1;
@@ -506,7 +514,6 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
     }
 
     t->former = u->request_sent;
-    t->stale = 0;
 
     rc = t->get(pc, t->data);
 
@@ -777,10 +784,15 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
         return;
     }
 
+    /* that server's fault, unless it was the last one */
+
+    if (!ngx_http_sluice_try_sent(t)) {
+        t->unmet = 1;
+        return;
+    }
+
     answer = (c != NULL && (c->read->timedout || c->write->timedout))
-             ? SLUICE_ANSWER_TIMEOUT
-             : ngx_http_sluice_try_sent(t) ? SLUICE_ANSWER_ERROR
-                                           : SLUICE_ANSWER_CONNECT;
+             ? SLUICE_ANSWER_TIMEOUT : SLUICE_ANSWER_ERROR;
 
     ngx_http_sluice_key_judge(t->request, t->ctx, answer,
                               SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
@@ -1282,6 +1294,11 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
 
     if (t->parsed && !t->ctx->judged) {
         ngx_http_sluice_try_unfinished(t);
+    }
+
+    if (t->unmet) {
+        ngx_http_sluice_key_judge(r, t->ctx, SLUICE_ANSWER_CONNECT,
+                                  SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
     }
 
     ngx_http_sluice_key_give(t->ctx);

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 18;
+plan tests => 25;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -143,7 +143,7 @@ sk-2
 status=200 keys=429@a+502@b+200@b
 --- x_members
 p a used=1 in_flight=0
-p b used=2 in_flight=0
+p b used=1 in_flight=0 state=healthy
 p c used=0 in_flight=0
 --- x_log
 1: connect() to unix:/nonexistent failed
@@ -176,3 +176,29 @@ status=429 keys=- outcome=no_key
 --- x_members
 one a used=1 in_flight=0
 two a used=2 in_flight=0
+
+
+
+=== TEST 6: a server that is down is no fault of a key's, until it is the last
+--- http_config
+    sluice_key_pool p { key sk-1 id=a; breaker errors=1; }
+    upstream u {
+        server unix:/nonexistent max_fails=0;
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+    upstream down {
+        server unix:/nonexistent max_fails=0;
+        server unix:/neither max_fails=0;
+    }
+--- config
+    sluice_key p;
+    location = /t { proxy_pass http://u/; }
+    location = /down { proxy_pass http://down/; }
+--- request eval
+["GET /t", "GET /t", "GET /t", "GET /down", "GET /t"]
+--- error_code eval
+[200, 200, 200, 502, 503]
+--- x_members
+p a used=4 in_flight=0 state=cooling
+--- x_log
+1: key "a" of pool "p" is cooling

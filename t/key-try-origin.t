@@ -218,7 +218,7 @@ status=200 tries=2 keys=502@a+200@a
 hashed a used=0
 hashed b used=0
 hashed c used=0
-p a used=2 in_flight=0 connect=1
+p a used=1 in_flight=0 connect=0
 p b used=0
 p c used=0
 
