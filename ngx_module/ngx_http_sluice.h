@@ -324,7 +324,8 @@ typedef struct {
     sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
     unsigned                    taken:1;        /* key is in flight          */
     unsigned                    charged:1;      /* its windows are charged   */
-    unsigned                    sent:1;         /* a try with it has begun   */
+    unsigned                    tried:1;        /* a try with it has begun   */
+    unsigned                    sent:1;         /* ... and has gone out      */
     unsigned                    judged:1;       /* its answer has come       */
     unsigned                    failed:1;       /* ... and was no good       */
     unsigned                    waits:1;        /* for a key                 */

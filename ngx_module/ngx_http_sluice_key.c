@@ -152,8 +152,10 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 
     ctx->taken = 1;
     ctx->charged = 1;
+    ctx->tried = 0;
     ctx->sent = 0;
     ctx->judged = 0;
+    ctx->failed = 0;
 
     return NGX_OK;
 }
@@ -236,8 +238,10 @@ ngx_http_sluice_key_switch(ngx_http_sluice_ctx_t *ctx,
 
     ctx->taken = 1;
     ctx->charged = 1;
+    ctx->tried = 0;
     ctx->sent = 0;
     ctx->judged = 0;
+    ctx->failed = 0;
 }
 
 
@@ -348,21 +352,17 @@ void
 ngx_http_sluice_key_drop(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold)
 {
-    uint64_t                now;
     ngx_http_sluice_key_t  *keys;
 
     if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
         return;
     }
 
-    now = sluice_clock_ms();
     keys = ctx->pool->keys.elts;
 
-    (void) sluice_member_answer(keys[hold->member].line, &ctx->pool->policy,
-                                &hold->try, SLUICE_ANSWER_NONE,
-                                SLUICE_REASON_NONE, 0, SLUICE_NEVER, now);
+    sluice_member_forgo(keys[hold->member].line, &hold->try);
 
-    sluice_balance_refund(ctx->pool->balance, hold, now);
+    sluice_balance_refund(ctx->pool->balance, hold, sluice_clock_ms());
     sluice_balance_give(ctx->pool->balance, hold);
 }
 
@@ -386,8 +386,12 @@ ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx)
         return;
     }
 
-    ngx_http_sluice_key_judge(ctx->request, ctx, SLUICE_ANSWER_NONE,
-                              SLUICE_REASON_NONE, 0, SLUICE_NEVER);
+    if (ctx->tried) {
+        ngx_http_sluice_key_judge(ctx->request, ctx, SLUICE_ANSWER_NONE,
+                                  SLUICE_REASON_NONE, 0, SLUICE_NEVER);
+    } else {
+        sluice_member_forgo(ctx->key->line, &ctx->hold.try);
+    }
 
     if (!ctx->sent && ctx->charged) {
         sluice_balance_refund(ctx->pool->balance, &ctx->hold,

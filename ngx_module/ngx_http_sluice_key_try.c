@@ -450,6 +450,7 @@ ngx_http_sluice_try_count(ngx_http_sluice_try_t *t)
 
     t->stale = 0;
     t->unmet = 0;
+    ctx->tried = 1;
 
     kt->key = ctx->key;
     kt->state = t->request->upstream_states->nelts - 1;

@@ -245,8 +245,8 @@ sluice_member_return(sluice_member_word_t *w)
 }
 
 
-static void
-sluice_member_give_back(sluice_member_t *member,
+void
+sluice_member_forgo(sluice_member_t *member,
     const sluice_member_try_t *try)
 {
     sluice_u128_t         old;
@@ -581,7 +581,7 @@ sluice_member_denied(sluice_member_t *member,
     sluice_u128_t  row;
 
     if (policy->denied == 0) {
-        sluice_member_give_back(member, try);
+        sluice_member_forgo(member, try);
         return -1;
     }
 
@@ -591,7 +591,7 @@ sluice_member_denied(sluice_member_t *member,
     sluice_fault("member.denied");
 
     if (count < policy->denied) {
-        sluice_member_give_back(member, try);
+        sluice_member_forgo(member, try);
         return -1;
     }
 
@@ -616,7 +616,7 @@ sluice_member_error(sluice_member_t *member,
     sluice_member_word_t  w;
 
     if (policy->errors == 0) {
-        sluice_member_give_back(member, try);
+        sluice_member_forgo(member, try);
         return -1;
     }
 
@@ -673,7 +673,7 @@ sluice_member_answer(sluice_member_t *member,
         return sluice_member_error(member, policy, try, status, now);
 
     default:
-        sluice_member_give_back(member, try);
+        sluice_member_forgo(member, try);
         return -1;
     }
 }

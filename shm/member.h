@@ -201,6 +201,10 @@ int sluice_member_answer(sluice_member_t *member,
     sluice_answer_t answer, sluice_member_reason_t reason, unsigned status,
     uint64_t hint, uint64_t now);
 
+/* a try that will not be: its probe is given back, and nothing is counted */
+void sluice_member_forgo(sluice_member_t *member,
+    const sluice_member_try_t *try);
+
 /* a try goes out with it: what was taken may be given back without one */
 static inline void
 sluice_member_use(sluice_member_t *member)

@@ -53,5 +53,5 @@ __DATA__
 ["for sk-1", "for sk-1", "400 Bad Request", "502 Bad Gateway",
  "^\\[-\\] /t 200\n\\[-\\] /t 200\n\\[-\\] /body 400\n\\[-\\] /name 502\n\$"]
 --- x_members
-p a used=1 in_flight=0
+p a used=1 left=0 in_flight=0
 

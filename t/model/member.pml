@@ -193,7 +193,7 @@ inline well()
 #endif
 }
 
-/* sluice_member_give_back */
+/* sluice_member_forgo */
 
 inline give_back()
 {

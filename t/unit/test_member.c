@@ -776,6 +776,30 @@ test_probe_given_back(void **state)
 
 
 static void
+test_what_will_not_be_is_not_counted(void **state)
+{
+    uint64_t             before[SLUICE_ANSWERS];
+    sluice_member_try_t  try = { .began = T };
+
+    (void) state;
+
+    sluice_member_forgo(&m, &try);
+
+    test_open_breaker(T);
+    try.began = T + 5000;
+    try.probe = test_probe(T + 5000);
+
+    memcpy(before, m.answers, sizeof(before));
+
+    sluice_member_forgo(&m, &try);
+
+    assert_memory_equal(before, m.answers, sizeof(before));
+    is(COOLING, T + 5000);
+    (void) test_probe(T + 5000);
+}
+
+
+static void
 test_probe_denied_is_a_strike(void **state)
 {
     uint64_t  probe;
@@ -1526,6 +1550,7 @@ main(void)
         test(test_probe_that_fails_opens_it_for_longer),
         test(test_errors_of_others_are_no_level),
         test(test_probe_given_back),
+        test(test_what_will_not_be_is_not_counted),
         test(test_probe_denied_is_a_strike),
         test(test_probe_cooled),
         test(test_failure_ends_a_probe_of_others),
