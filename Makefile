@@ -319,7 +319,7 @@ NGX_TREE    = $(or $(NGX_SRC),                                                 \
 # nginx's own noise: memcpy() of nothing, and its unaligned loads
 
 .PHONY: asan
-asan: $(BUILD)/sluicectl ## unit tests, readers and t/*.t under ASan and UBSan, nginx from source
+asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t and keys' load under ASan and UBSan, nginx from source
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS="$(ASAN)"         \
 	    HARDENING= LDFLAGS= unit crash sidecar $(BUILD)/asan/load
 	@$(MAKE) --no-print-directory module
@@ -333,6 +333,9 @@ asan: $(BUILD)/sluicectl ## unit tests, readers and t/*.t under ASan and UBSan, 
 	@$(NGINX_ENV) TEST_NGINX_BINARY=$(abspath $(ASAN_NGINX))                   \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1           \
 	    $(PROVE) -j2 -It/lib t/*.t
+	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
+	    SLUICE_NGINX=$(abspath $(ASAN_NGINX)) SLUICE_MODULE=                   \
+	    $(PROVE) -e '$(PYTHON)' t/e2e/90-keys.py t/e2e/92-keys-abort.py
 
 .PHONY: tsan
 tsan: ## the stress of threads, and sluiced, under TSan

@@ -79,6 +79,20 @@ FULL = ("""
             proxy_set_header Authorization "Bearer $sluice_key";
 """)
 
+# a key for each request, and nothing else; and what it is compared with
+
+FIXED = ("sluice_dir %(files)s;", BARE[1])
+
+POOL = ("""
+    sluice_dir %(files)s;
+    sluice_key_pool api {
+""" + "".join("        key sk-fixe%d id=%d;\n" % (i, i) for i in range(8)) + """
+    }
+""", """
+            sluice_key api;
+            proxy_set_header Authorization "Bearer $sluice_key";
+""")
+
 # what an operator has today: a limit, and a log to bill from
 LOG = ("""
     limit_req_zone $http_authorization zone=rps:16m rate=1000000r/s;
@@ -101,6 +115,8 @@ FLAVOURS = {
     "unused": (BARE, True, False),
     "full":   (FULL, True, True),
     "log":    (LOG, False, False),
+    "fixed":  (FIXED, True, False),
+    "pool":   (POOL, True, False),
 }
 
 SCRIPT = """
@@ -247,7 +263,8 @@ def measure(build, rounds, seconds):
     ratios = {"http.cpu_full_vs_bare": ratio("full", "bare", "cpu_us"),
               "http.cpu_all_vs_log": ratio("full", "log", "all_us"),
               "http.rps_full_vs_bare": ratio("full", "bare", "rps"),
-              "http.cpu_unused_vs_bare": ratio("unused", "bare", "cpu_us")}
+              "http.cpu_unused_vs_bare": ratio("unused", "bare", "cpu_us"),
+              "keys.pool_vs_fixed": ratio("pool", "fixed", "cpu_us")}
 
     return medians, ratios
 
@@ -256,7 +273,7 @@ def instructions(build, requests):
     """Instructions for a request, by callgrind: {flavour: number}."""
     counts = {}
 
-    for name in "bare", "full":
+    for name in "bare", "full", "fixed", "pool":
         few = _callgrind(build, name, 100)
         many = _callgrind(build, name, 100 + requests)
         counts[name] = (many - few) / requests

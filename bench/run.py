@@ -25,6 +25,8 @@ GOALS = {
     "http.rps_full_vs_bare":          ("ratio", 0.93, False),
     "http.cpu_unused_vs_bare":        ("ratio", 1.01, True),
     "http.instructions_full_vs_bare": ("ratio", None, True),
+    "keys.pool_vs_fixed":             ("ratio", 1.02, True),
+    "keys.instructions_pool_vs_fixed": ("ratio", None, True),
     "limit.hot_ns":                   ("ns", None, True),
     "limit.1m_ns":                    ("ns", None, True),
     "limit.2threads_ns":              ("ns", None, True),
@@ -127,6 +129,8 @@ def main():
 
     counts = gateway.instructions(args.build, 300 if quick else 2000)
     figures["http.instructions_full_vs_bare"] = counts["full"] / counts["bare"]
+    figures["keys.instructions_pool_vs_fixed"] = (counts["pool"]
+                                                  / counts["fixed"])
 
     figures.update(sidecar.measure(args.build, 300000 if quick else 2000000,
                                    20000 if quick else 200000,
@@ -144,8 +148,9 @@ def main():
         print("%-10s %9.0f %9.2f %9.2f %9.0f %9.0f %9.1f" % (
             name, row["rps"], row["cpu_us"], row["all_us"], row["p50_us"],
             row["p99_us"], row["mb"]))
-    print("instructions a request: %.0f bare, %.0f full\n"
-          % (counts["bare"], counts["full"]))
+    print("instructions a request: %.0f bare, %.0f full; %.0f with a fixed key, "
+          "%.0f with a pool's\n" % (counts["bare"], counts["full"],
+                                   counts["fixed"], counts["pool"]))
 
     result = list(rows(figures))
     print("%-32s %12s %-10s %8s" % ("figure", "value", "unit", "goal"))

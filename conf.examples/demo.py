@@ -50,6 +50,15 @@ def example(name, replace):
     return text
 
 
+def secrets(work):
+    """The example's keys, for nobody else to read: nginx warns otherwise."""
+    path = os.path.join(work, "keys")
+    shutil.copyfile(os.path.join(ROOT, "conf.examples", "keys.example"), path)
+    os.chmod(path, 0o600)
+
+    return path
+
+
 def ask(port, client, team, plan, path="/v1/chat/completions"):
     """One request as a client library sends it."""
     body = json.dumps({"model": "gpt-example",
@@ -82,7 +91,7 @@ def show_answer(answer):
 
 
 def show_records(records):
-    line = "%-12s %-10.8s %-6s %-6s %-4s %-5s %-9s %6s  %s"
+    line = "%-12s %-10.8s %-6s %-6s %-4s %-5s %-11s %6s  %s"
     print(line % ("outcome", "client", "team", "status", "key", "zone",
                   "upstream", "ms", "request id"))
 
@@ -92,8 +101,9 @@ def show_records(records):
                       record.get("fields", {}).get("team", "-"),
                       record.get("status", "-"), record.get("key", "-"),
                       record.get("zone", "-"),
-                      ",".join(str(t.get("status", "-")) for t in tries)
-                      or "-",
+                      ",".join("%s:%s" % (t.get("key", "-"),
+                                      t.get("status", "-"))
+                           for t in tries) or "-",
                       "%d" % (record["request_time_us"] // 1000),
                       record["request_id"]))
 
@@ -137,7 +147,8 @@ def run(args, work, files):
         ("127.0.0.1:8080", "127.0.0.1:%d" % port),
         ("127.0.0.1:8081", api_listen),
         ("worker_processes auto", "worker_processes 2"),
-        ("/run/sluice", files)])
+        ("/run/sluice", files),
+        ("keys.example", secrets(work))])
     api_conf = example("example-api.conf", [("127.0.0.1:8081", api_listen)])
 
     title("starting")
@@ -171,6 +182,7 @@ def run(args, work, files):
                   "-H 'Authorization: Bearer carol'" % port)
             print("%s --dir %s status" % (sluicectl, files))
             print("%s --dir %s requests" % (sluicectl, files))
+            print("%s --dir %s keys" % (sluicectl, files))
             print("less %s %s" % (gateway.error_log, log))
             print("\n" + status["line"], flush=True)
 
@@ -218,8 +230,9 @@ def show(port, database, files, sluicectl, process):
     if found:
         print("\n" + json_util.dumps(found[0], json_options=JSON, indent=2))
 
-    title("sluicectl status")
-    subprocess.run([sluicectl, "--dir", files, "status"], check=False)
+    for what in "status", "keys":
+        title("sluicectl " + what)
+        subprocess.run([sluicectl, "--dir", files, what], check=False)
 
     # one by one: each answered id is there, and there once
 

@@ -302,6 +302,7 @@ typedef struct {
     sluice_balance_hold_t       hold;           /* valid if taken or charged */
     ngx_http_sluice_try_t      *try;            /* of its upstream           */
     ngx_http_sluice_key_try_t  *tries;
+    ngx_http_sluice_key_try_t   first_try;
     ngx_uint_t                  ntries;
     ngx_msec_t                  waiting;        /* for a key, since          */
 

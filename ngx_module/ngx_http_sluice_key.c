@@ -234,7 +234,8 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     sluice_answer_t answer, sluice_member_reason_t reason, ngx_uint_t status,
     uint64_t hint)
 {
-    int  state;
+    int       state;
+    uint64_t  now;
 
     if (ctx->judged) {
         return;
@@ -243,9 +244,15 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     ctx->judged = 1;
     ctx->failed = (answer > SLUICE_ANSWER_NONE);
 
+    /* one that is well, and was, has no deadline to be compared with */
+
+    now = (answer == SLUICE_ANSWER_WELL
+           && sluice_member_healthy(ctx->key->line))
+          ? ctx->hold.try.began : sluice_clock_ms();
+
     state = sluice_member_answer(ctx->key->line, &ctx->pool->policy,
                                  &ctx->hold.try, answer, reason, status,
-                                 hint, sluice_clock_ms());
+                                 hint, now);
 
     if (state != -1) {
         ngx_http_sluice_key_told(r, ctx, state, status);

@@ -38,7 +38,7 @@ struct ngx_http_sluice_try_s {
     ngx_http_upstream_conf_t       *again;      /* NULL: or a copy of it     */
 
     sluice_balance_set_t            had;        /* keys of this upstream     */
-    sluice_balance_hold_t           next;       /* if has_next               */
+    sluice_balance_hold_t          *next;       /* valid if has_next         */
     ngx_uint_t                      tries;      /* with a key                */
     ngx_uint_t                      origins;    /* pc->tries to go on with   */
     ngx_uint_t                      status;     /* true one; 0: as it is     */
@@ -86,8 +86,10 @@ static ngx_int_t ngx_http_sluice_try_count(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_get(ngx_peer_connection_t *pc,
     void *data);
 static void ngx_http_sluice_try_move(ngx_http_sluice_try_t *t);
+static ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
+static void ngx_http_sluice_try_anew(ngx_http_upstream_rr_peer_data_t *rrp);
 static void ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
 static void ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
@@ -101,6 +103,8 @@ static void ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t,
     sluice_answer_t answer, sluice_member_reason_t reason);
 static ngx_int_t ngx_http_sluice_try_again(ngx_http_sluice_try_t *t,
     sluice_answer_t answer);
+static ngx_uint_t ngx_http_sluice_try_origin_failed(
+    ngx_http_sluice_try_t *t);
 static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
     sluice_answer_t answer);
 static ngx_int_t ngx_http_sluice_try_reinit_request(ngx_http_request_t *r);
@@ -382,9 +386,12 @@ ngx_http_sluice_try_count(ngx_http_sluice_try_t *t)
 
     ctx = t->ctx;
 
-    /* arrays grow by as many as are described in a record */
+    /* most have one; arrays grow by as many as are described in a record */
 
-    if (ctx->ntries % SLUICE_RECORD_TRIES == 0
+    if (ctx->ntries == 0) {
+        ctx->tries = &ctx->first_try;
+
+    } else if (ctx->ntries % SLUICE_RECORD_TRIES == 1
         && ngx_http_sluice_grow(t->request->pool, (void **) &ctx->tries,
                                 ctx->ntries, SLUICE_RECORD_TRIES,
                                 sizeof(ngx_http_sluice_key_try_t))
@@ -459,17 +466,17 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
 
     t->stale = 0;
 
-    if (ngx_http_sluice_try_count(t) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     rc = t->get(pc, t->data);
 
-    if (rc == NGX_BUSY && t->tries > 1 && t->remake) {
+    if (rc == NGX_BUSY && t->tries != 0 && t->remake) {
         rc = ngx_http_sluice_try_origins(pc, t);
     }
 
-    return rc;
+    if (rc == NGX_BUSY || rc == NGX_ERROR) {
+        return rc;
+    }
+
+    return (ngx_http_sluice_try_count(t) == NGX_OK) ? rc : NGX_ERROR;
 }
 
 
@@ -481,23 +488,46 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
 static void
 ngx_http_sluice_try_move(ngx_http_sluice_try_t *t)
 {
-    if (!t->has_next
-        && ngx_http_sluice_key_next(t->request, t->ctx, &t->had, &t->next)
-           != NGX_OK)
-    {
+    if (!t->has_next && ngx_http_sluice_try_next(t) != NGX_OK) {
         return;
     }
 
     t->has_next = 0;
     t->remake = 1;
 
-    ngx_http_sluice_key_switch(t->ctx, &t->next);
+    ngx_http_sluice_key_switch(t->ctx, t->next);
+}
+
+
+/* takes a key for it; few requests need room for one */
+
+static ngx_int_t
+ngx_http_sluice_try_next(ngx_http_sluice_try_t *t)
+{
+    if (t->next == NULL) {
+        t->next = ngx_palloc(t->request->pool, sizeof(sluice_balance_hold_t));
+        if (t->next == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ngx_http_sluice_key_next(t->request, t->ctx, &t->had, t->next)
+        != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    t->has_next = 1;
+
+    return NGX_OK;
 }
 
 
 /*
  * Every server was tried once, and keys are left: a new state of the balancer
- * beneath us.  What is in u->peer now stays: others may have wrapped us.
+ * beneath us.  What is in u->peer now stays: others may have wrapped us.  Of a
+ * name that was resolved nothing but the balancer's own state is left to begin
+ * with: u->resolved points to what the resolver has taken back.
  */
 
 static ngx_int_t
@@ -507,13 +537,21 @@ ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     ngx_int_t              rc;
     ngx_peer_connection_t  outer;
 
+    if (t->init == NULL) {
+
+        if (t->get != ngx_http_upstream_get_round_robin_peer) {
+            return NGX_BUSY;
+        }
+
+        ngx_http_sluice_try_anew(t->data);
+
+        return t->get(pc, t->data);
+    }
+
     outer = *pc;
     pc->data = NULL;
 
-    rc = (t->init != NULL)
-         ? t->init(t->request, t->upstream)
-         : ngx_http_upstream_create_round_robin_peer(t->request,
-                                                     t->u->resolved);
+    rc = t->init(t->request, t->upstream);
 
     if (rc == NGX_OK) {
         t->data = pc->data;
@@ -535,6 +573,25 @@ ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
 #endif
 
     return (rc == NGX_OK) ? t->get(pc, t->data) : NGX_ERROR;
+}
+
+
+/* nobody has these peers but the request */
+
+static void
+ngx_http_sluice_try_anew(ngx_http_upstream_rr_peer_data_t *rrp)
+{
+    ngx_uint_t                    n;
+    ngx_http_upstream_rr_peer_t  *peer;
+
+    n = (rrp->peers->number + 8 * sizeof(uintptr_t) - 1)
+        / (8 * sizeof(uintptr_t));
+
+    ngx_memzero(rrp->tried, n * sizeof(uintptr_t));
+
+    for (peer = rrp->peers->peer; peer; peer = peer->next) {
+        peer->fails = 0;
+    }
 }
 
 
@@ -603,7 +660,7 @@ ngx_http_sluice_try_end(ngx_http_sluice_try_t *t)
 
     if (t->has_next) {
         t->has_next = 0;
-        ngx_http_sluice_key_drop(t->ctx, &t->next);
+        ngx_http_sluice_key_drop(t->ctx, t->next);
     }
 }
 
@@ -813,13 +870,10 @@ ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
     u = t->u;
 
     if (!ngx_http_sluice_try_wanted(t, answer)
-        || ngx_http_sluice_key_next(t->request, t->ctx, &t->had, &t->next)
-           != NGX_OK)
+        || ngx_http_sluice_try_next(t) != NGX_OK)
     {
         return NGX_OK;
     }
-
-    t->has_next = 1;
 
     t->again = ngx_palloc(t->request->pool,
                           sizeof(ngx_http_upstream_conf_t));
@@ -835,7 +889,8 @@ ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
 
     u->conf = t->again;
 
-    t->blamed = (answer != SLUICE_ANSWER_ERROR);
+    t->blamed = (answer != SLUICE_ANSWER_ERROR
+                 || !ngx_http_sluice_try_origin_failed(t));
     t->status = u->headers_in.status_n;
     u->headers_in.status_n = NGX_HTTP_TOO_MANY_REQUESTS;
 
@@ -845,6 +900,42 @@ ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
     u->peer.tries = ngx_max(u->peer.tries, 2);
 
     return NGX_OK;
+}
+
+
+/*
+ * Whether this status is a failure of the server for nginx: one that is tried
+ * again for another key only puts no server out of service.
+ */
+
+static ngx_uint_t
+ngx_http_sluice_try_origin_failed(ngx_http_sluice_try_t *t)
+{
+    ngx_uint_t  mask;
+
+    switch (t->u->headers_in.status_n) {
+
+    case NGX_HTTP_INTERNAL_SERVER_ERROR:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_500;
+        break;
+
+    case NGX_HTTP_BAD_GATEWAY:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_502;
+        break;
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_503;
+        break;
+
+    case NGX_HTTP_GATEWAY_TIME_OUT:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_504;
+        break;
+
+    default:
+        return 0;
+    }
+
+    return (t->real->next_upstream & mask) != 0;
 }
 
 
