@@ -33,7 +33,6 @@ add_block_preprocessor(sub {
         sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
         sluice_key_pool p {
             key A id=a; key B id=b; key C id=c;
-            cooldown 429 100ms;
         }
         proxy_cache_path $TEST_NGINX_SERVER_ROOT/cache keys_zone=one:64k;
         server {
