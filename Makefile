@@ -191,7 +191,7 @@ $(BUILD)/insert_loop: bench/insert_loop.c $(BUILD)/sidecar/document.o        \
 	$(Q)$(BENCH_C) $(MONGOC_CFLAGS) $(filter-out %.h,$^) $(MONGOC_LIBS) -o $@
 
 .PHONY: bench
-bench: ready $(TABLE_C) $(addprefix $(BUILD)/,load producer insert_loop) ## figures, and build/bench.json; QUICK=1: in under 50 s
+bench: ready $(TABLE_C) $(addprefix $(BUILD)/,load producer insert_loop) ## figures, and build/bench.json; QUICK=1: in about a minute
 	@$(PYTHON) bench/run.py --build $(BUILD) $(if $(QUICK),--quick)
 
 .PHONY: plot

@@ -14,6 +14,7 @@
  *   limit_headers  what the client reads of its limits
  *   key         a key for a request: taken, given back, judged
  *   key_conf    key pools as they are written
+ *   key_policy  ... and what they do about answers
  *   key_answer  what an upstream's answer says about a key
  *   key_try     another try with another key, inside one request
  *   admission   the handler that decides, and what a request holds
@@ -60,6 +61,13 @@
 /* statuses that a pool may be told about, and sluice_key_next */
 #define NGX_HTTP_SLUICE_STATUS_MIN      400
 #define NGX_HTTP_SLUICE_STATUSES        200
+
+/* lines of a key pool that stand once, a bit each in pool->written */
+#define NGX_HTTP_SLUICE_BALANCE         0x01
+#define NGX_HTTP_SLUICE_COOLDOWN        0x02
+#define NGX_HTTP_SLUICE_DISABLE         0x04
+#define NGX_HTTP_SLUICE_EXHAUST         0x08
+#define NGX_HTTP_SLUICE_BREAKER         0x10
 
 #define NGX_HTTP_SLUICE_NEXT_401             0x0002
 #define NGX_HTTP_SLUICE_NEXT_402             0x0004
@@ -206,6 +214,7 @@ typedef struct {
 
     sluice_member_policy_t      policy;
     u_char                      answers[NGX_HTTP_SLUICE_STATUSES];
+                                                /* SLUICE_ANSWERS: not said  */
     ngx_array_t                 patterns;       /* ngx_str_t, quota errors   */
     ngx_uint_t                  written;        /* lines that there were     */
 
@@ -474,6 +483,20 @@ void ngx_http_sluice_key_settle(ngx_http_request_t *r,
 char *ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_http_sluice_pool_time(ngx_conf_t *cf, ngx_str_t *value,
+    size_t prefix, uint64_t *ms);
+char *ngx_http_sluice_pool_invalid(ngx_conf_t *cf, ngx_str_t *value);
+
+/* key_policy */
+void ngx_http_sluice_pool_defaults(ngx_http_sluice_pool_t *pool);
+char *ngx_http_sluice_pool_cooldown(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
+char *ngx_http_sluice_pool_disable(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
+char *ngx_http_sluice_pool_exhaust(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
+char *ngx_http_sluice_pool_breaker(ngx_conf_t *cf,
+    ngx_http_sluice_pool_t *pool);
 
 /* key_answer */
 sluice_answer_t ngx_http_sluice_key_answer(ngx_http_sluice_pool_t *pool,

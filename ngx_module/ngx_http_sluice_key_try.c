@@ -867,7 +867,8 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
 /*
  * A header that repeats the key would carry it to the client, to a cache, and
  * to the log, as an error or in nginx's own words of debugging.  It may have
- * come in pieces: looked at is all that has come.
+ * come in pieces: looked at is all that has come.  An answer that is none of
+ * an error is believed to repeat nothing, unless somebody writes it all down.
  */
 
 static void
@@ -894,6 +895,13 @@ ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t)
     }
 
 #endif
+
+    if (last - start > (ssize_t) sizeof("HTTP/1.1 2") - 1
+        && start[sizeof("HTTP/1.1 ") - 1] == '2'
+        && !(t->request->connection->log->log_level & NGX_LOG_DEBUG_HTTP))
+    {
+        return;
+    }
 
     p = memmem(start, last - start, secret->data, secret->len);
 

@@ -8,7 +8,7 @@ require './t/lib/Sluice/Upstream.pm';
 
 use POSIX qw( strftime );
 
-plan tests => 204;
+plan tests => 210;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -292,11 +292,11 @@ p a state=cooling for=100 cool=2
 
 
 === TEST 17: a cooldown ends by itself
---- x_pool: cooldown 429 100ms;
+--- x_pool: cooldown 429 400ms;
 --- request eval
-["GET /429", "GET /ok", "GET /pause", "GET /ok"]
+["GET /429", "GET /ok", "GET /pause", "GET /pause", "GET /pause", "GET /ok"]
 --- error_code eval
-[429, 429, 200, 200]
+[429, 429, 200, 200, 200, 200]
 --- x_members
 p a state=healthy used=2 cool=1
 
@@ -380,11 +380,11 @@ p a state=exhausted for=60000
 
 
 === TEST 25: afterwards one request looks whether there is money
---- x_pool: exhaust 402 for=100ms;
+--- x_pool: exhaust 402 for=400ms;
 --- request eval
-["GET /402", "GET /ok", "GET /pause", "GET /402", "GET /pause", "GET /ok"]
+["GET /402", "GET /ok", "GET /pause", "GET /pause", "GET /pause", "GET /402", "GET /pause", "GET /pause", "GET /pause", "GET /ok"]
 --- error_code eval
-[402, 503, 200, 402, 200, 200]
+[402, 503, 200, 200, 200, 402, 200, 200, 200, 200]
 --- x_members
 p a state=healthy used=3 quota=2
 

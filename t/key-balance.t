@@ -6,7 +6,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 151;
+plan tests => 153;
 
 Sluice::Upstream::start(
     '/150ms' => [\0.15, Sluice::Upstream::answer(200, '~')],
@@ -199,12 +199,12 @@ q b used=0
 
 
 === TEST 11: hash: moved by its key's state, and back
---- x_pool: balance hash $arg_u; key A id=a; key B id=b; cooldown 429 100ms;
+--- x_pool: balance hash $arg_u; key A id=a; key B id=b; cooldown 429 400ms;
 --- request eval
-["GET /?u=1", "GET /429?u=1", "GET /?u=1", "GET /pause", "GET /?u=1"]
+["GET /?u=1", "GET /429?u=1", "GET /?u=1", "GET /pause", "GET /pause", "GET /pause", "GET /?u=1"]
 --- error_code eval
-[200, 429, 200, 200, 200]
---- x_bodies: ^([AB])-(?!\1)[AB]~\1$
+[200, 429, 200, 200, 200, 200, 200]
+--- x_bodies: ^([AB])-(?!\1)[AB]~~~\1$
 
 
 

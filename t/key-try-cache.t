@@ -5,7 +5,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 80;
+plan tests => 85;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -33,11 +33,14 @@ add_block_preprocessor(sub {
         sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
         sluice_key_pool p {
             key A id=a; key B id=b; key C id=c;
-            cooldown 429 100ms;
         }
         proxy_cache_path $TEST_NGINX_SERVER_ROOT/cache keys_zone=one:64k;
         server {
             listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+            location /file/ {
+                if ($http_authorization = A) { return 429; }
+                alias $TEST_NGINX_SERVER_ROOT/html/;
+            }
             location / {
                 add_header Cache-Control max-age=1;
                 return 200 "$http_authorization $msec";
@@ -202,3 +205,26 @@ well 200
 p a in_flight=0
 p b in_flight=0
 p c in_flight=0
+
+
+
+=== TEST 11: slices: each is a request, and has a key
+--- config
+    location = /sliced {
+        slice 1k;
+        proxy_set_header Range $slice_range;
+        proxy_set_header Authorization $sluice_key;
+        proxy_cache_key $uri$slice_range;
+        proxy_cache_valid 200 206 1h;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/file/large;
+    }
+--- user_files eval
+[["large", "x" x 2500]]
+--- request eval
+["GET /sliced", "GET /sliced"]
+--- response_body eval
+["x" x 2500, "x" x 2500]
+--- x_members
+p a used=~^[1-3]$ in_flight=0
+p b used=~^[1-3]$ in_flight=0
+p c used=~^[1-3]$ in_flight=0

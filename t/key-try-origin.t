@@ -6,7 +6,9 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 69;
+use File::Temp ();
+
+plan tests => 80;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -22,6 +24,15 @@ Sluice::Upstream::start(
     'B /once' => ["HTTP/1.1 200 X\r\nContent-Length: 4\r\n\r\n\$n \$nth\n"],
     '/stale'  => [answer(200, 'ok'), \0.05, undef],
 );
+
+# a certificate for an hour
+
+$ENV{TEST_NGINX_SLUICE_TLS} = File::Temp::tempdir('sluice-XXXXXX',
+                                                  TMPDIR => 1, CLEANUP => 1);
+
+system("cd $ENV{TEST_NGINX_SLUICE_TLS} && openssl req -x509 -nodes -days 1"
+       . " -newkey rsa:2048 -keyout key -out crt -subj /CN=test 2> errors") == 0
+    or die 'openssl cannot make a certificate';
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -383,3 +394,57 @@ status=401 tries=3 keys=401@a+401@b+401@c
 status=200 keys=~^(401@a.)?200@[bc]$
 status=200 keys=~^(401@b.)?200@[ac]$
 status=200 keys=~^(401@c.)?200@[ab]$
+
+
+
+=== TEST 21: TLS, with and without an upstream of that name
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_3 ssl;
+        ssl_certificate $TEST_NGINX_SLUICE_TLS/crt;
+        ssl_certificate_key $TEST_NGINX_SLUICE_TLS/key;
+        if ($http_authorization = A) { return 401 no; }
+        return 200 "$http_authorization $connection_requests";
+    }
+    sluice_key_pool r { key A id=a; key B id=b; }
+    upstream tls {
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_3;
+        keepalive 4;
+    }
+--- config
+    location = /tls {
+        proxy_pass https://tls;
+    }
+    location = /address {
+        sluice_key r;
+        set $to 127.0.0.1:$TEST_NGINX_RAND_PORT_3;
+        proxy_pass https://$to;
+    }
+--- request eval
+["GET /tls", "GET /tls", "GET /address"]
+--- response_body_like eval
+["^B 2\$", "^[BC] 3\$", "^B 1\$"]
+--- x_records
+keys=401@a+200@b
+keys=~^200@[bc]$
+keys=401@a+200@b
+
+
+
+=== TEST 22: no TLS where it was hoped for: the key was not seen
+--- x_keys: key A id=a limit=1/1h; breaker errors=3;
+--- config
+    location = /tls {
+        proxy_pass https://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /address {
+        set $to 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        proxy_pass https://$to;
+    }
+--- request eval
+["GET /tls", "GET /address", "GET /one/"]
+--- error_code eval
+[502, 502, 200]
+--- x_members
+hashed a used=0
+p a used=3 in_flight=0 connect=2 state=healthy

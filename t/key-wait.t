@@ -55,7 +55,7 @@ run_tests();
 __DATA__
 
 === TEST 1: until a cooldown is over
---- x_keys: key sk-1 id=a; cooldown 429 200ms;
+--- x_keys: key sk-1 id=a; cooldown 429 400ms;
 --- x_wait: wait=1s
 --- request eval
 ["GET /429", "GET /ok"]
@@ -72,7 +72,7 @@ admitted=2 refused_key=0
 
 
 === TEST 2: no longer than that of the first key
---- x_keys: key sk-1 id=a; key sk-2 id=b; cooldown 429 200ms max=10s;
+--- x_keys: key sk-1 id=a; key sk-2 id=b; cooldown 429 400ms max=10s;
 --- x_wait: wait=1s
 --- request eval
 ["GET /429", "GET /429", "GET /ok"]
@@ -158,7 +158,7 @@ status=200 outcome=admitted request_time=~^[0-9]{6,7}$
 
 
 === TEST 7: the client leaves meanwhile: he has had nothing
---- x_keys: key sk-1 id=a; cooldown 429 300ms;
+--- x_keys: key sk-1 id=a; cooldown 429 600ms;
 --- x_wait: wait=1s
 --- request
 GET /429
