@@ -58,7 +58,7 @@ sk-1
 --- x_records
 outcome=admitted status=200 tries=2 upstream=~^502@127\.0\.0\.1:1[+]200@127\.0\.0\.1:[0-9]+$ connect=-+ms key=a
 --- x_members
-p a used=2 in_flight=0
+p a used=1 in_flight=0
 p b used=0 in_flight=0
 
 
