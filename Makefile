@@ -273,7 +273,7 @@ crash: $(BUILD)/crash ## kill -9 at every fault point of shm/
 .PHONY: nginx-test
 nginx-test: $(MODULE) $(BUILD)/sluicectl ## t/*.t: the module in nginx
 	@$(NGINX_ENV) TEST_NGINX_LOAD_MODULES=$(abspath $(MODULE))                \
-	    $(PROVE) -j2 -It/lib t/*.t
+	    $(PROVE) -j4 -It/lib t/*.t
 
 $(BUILD)/faults/sluiced: $(wildcard shm/*.[ch] sidecar/*.[ch])
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/faults                        \
@@ -332,7 +332,7 @@ asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t and keys' load under ASan
 	    --ld-opt "-fsanitize=address,undefined" -- --add-module=$(CURDIR)
 	@$(NGINX_ENV) TEST_NGINX_BINARY=$(abspath $(ASAN_NGINX))                   \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1           \
-	    $(PROVE) -j2 -It/lib t/*.t
+	    $(PROVE) -j4 -It/lib t/*.t
 	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
 	    SLUICE_NGINX=$(abspath $(ASAN_NGINX)) SLUICE_MODULE=                   \
 	    $(PROVE) -e '$(PYTHON)' t/e2e/90-keys.py t/e2e/92-keys-abort.py

@@ -196,7 +196,7 @@ GET /?est=101
 --- error_code eval
 [500, 500, 200]
 --- x_log
-1: an estimate of tokens must be a number
+1-2: an estimate of tokens must be a number
 --- x_members
 p a used=1 in_flight=0
 
