@@ -15,8 +15,8 @@
  *   key         a key for a request: taken, given back, judged
  *   key_conf    key pools as they are written
  *   key_policy  ... and what they do about answers
- *   key_answer  what an upstream's answer says about a key
  *   key_try     another try with another key, inside one request
+ *   key_answer  what an upstream's answer says about a key
  *   admission   the handler that decides, and what a request holds
  *   refusal     what a refused client reads
  *   usage       the record: its filter and its handler
@@ -497,13 +497,6 @@ char *ngx_http_sluice_pool_exhaust(ngx_conf_t *cf,
     ngx_http_sluice_pool_t *pool);
 char *ngx_http_sluice_pool_breaker(ngx_conf_t *cf,
     ngx_http_sluice_pool_t *pool);
-
-/* key_answer */
-sluice_answer_t ngx_http_sluice_key_answer(ngx_http_sluice_pool_t *pool,
-    ngx_uint_t status);
-ngx_int_t ngx_http_sluice_key_body(ngx_http_request_t *r,
-    ngx_http_sluice_pool_t *pool);
-uint64_t ngx_http_sluice_key_hint(ngx_http_request_t *r);
 
 /* key_try */
 ngx_int_t ngx_http_sluice_try_init(ngx_conf_t *cf,

@@ -1,9 +1,10 @@
 
 /*
- * What an upstream's answer says about the key that it was asked with.
+ * What an upstream's answer says about the key that it was asked with, and
+ * whether another key is to be asked instead.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_key_try.h"
 
 #include "shm/hint.h"
 
@@ -11,15 +12,349 @@
 /* bytes of an error's body that are looked at */
 #define NGX_HTTP_SLUICE_BODY_MAX  2048
 
+/* what is shorter stands in a header by chance, and is no secret */
+#define NGX_HTTP_SLUICE_MASK_MIN  8
 
+
+static void ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t);
+static ngx_int_t ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t,
+    sluice_answer_t *answer);
+static void ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t,
+    sluice_answer_t answer, sluice_member_reason_t reason);
+static ngx_int_t ngx_http_sluice_try_again(ngx_http_sluice_try_t *t,
+    sluice_answer_t answer);
+static ngx_uint_t ngx_http_sluice_try_origin_failed(
+    ngx_http_sluice_try_t *t);
+static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
+    sluice_answer_t answer);
+static sluice_answer_t ngx_http_sluice_key_answer(
+    ngx_http_sluice_pool_t *pool, ngx_uint_t status);
+static ngx_int_t ngx_http_sluice_key_body(ngx_http_request_t *r,
+    ngx_http_sluice_pool_t *pool);
 static ngx_uint_t ngx_http_sluice_body_encoded(ngx_http_upstream_t *u);
 static ngx_uint_t ngx_http_sluice_body_whole(ngx_http_upstream_t *u,
     size_t size);
 static u_char *ngx_http_sluice_find(u_char *data, size_t len,
     ngx_str_t *pattern);
+static uint64_t ngx_http_sluice_key_hint(ngx_http_request_t *r);
 
 
-sluice_answer_t
+/* the status and the headers of each try, before nginx looks at them */
+
+ngx_int_t
+ngx_http_sluice_try_process_header(ngx_http_request_t *r)
+{
+    ngx_int_t               rc;
+    sluice_answer_t         answer;
+    ngx_http_upstream_t    *u;
+    ngx_http_sluice_try_t  *t;
+
+    u = r->upstream;
+    t = ngx_http_sluice_try(r);
+
+    if (t == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (!t->parsed) {
+        ngx_http_sluice_try_mask(t);
+
+        rc = t->process_header(r);
+
+        if (u->process_header != ngx_http_sluice_try_process_header) {
+            t->process_header = u->process_header;
+            u->process_header = ngx_http_sluice_try_process_header;
+        }
+
+        if (rc != NGX_OK || r->cached) {
+            return rc;
+        }
+
+        t->parsed = 1;
+    }
+
+    rc = ngx_http_sluice_try_answer(t, &answer);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_sluice_try_again(t, answer);
+}
+
+
+/*
+ * A header that repeats the key would carry it to the client, to a cache, and
+ * to the log, as an error or in nginx's own words of debugging.  It may have
+ * come in pieces: looked at is all that has come.  An answer that is none of
+ * an error is believed to repeat nothing, unless somebody writes it all down.
+ */
+
+static void
+ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t)
+{
+    u_char               *p, *start, *last, *end;
+    ngx_str_t            *secret;
+    ngx_http_upstream_t  *u;
+
+    u = t->u;
+    secret = &t->ctx->key->secret;
+
+    if (t->request->cached || secret->len < NGX_HTTP_SLUICE_MASK_MIN) {
+        return;
+    }
+
+    start = u->buffer.start;
+    last = u->buffer.last;
+
+#if (NGX_HTTP_CACHE)
+
+    if (t->request->cache != NULL) {
+        start += t->request->cache->header_start;
+    }
+
+#endif
+
+    if (last - start > (ssize_t) sizeof("HTTP/1.1 2") - 1
+        && start[sizeof("HTTP/1.1 ") - 1] == '2'
+        && !(t->request->connection->log->log_level & NGX_LOG_DEBUG_HTTP))
+    {
+        return;
+    }
+
+    p = memmem(start, last - start, secret->data, secret->len);
+
+    if (p == NULL) {
+        return;
+    }
+
+    end = memmem(start, last - start, CRLF CRLF, 4);
+
+    if (end == NULL) {
+        end = last;
+    }
+
+    while (p != NULL && p < end) {
+        ngx_memset(p, '*', secret->len);
+        p = memmem(p, last - p, secret->data, secret->len);
+    }
+}
+
+
+/* NGX_AGAIN: more of the body must come first */
+
+static ngx_int_t
+ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t, sluice_answer_t *answer)
+{
+    ngx_int_t                rc;
+    sluice_member_reason_t   reason;
+
+    *answer = ngx_http_sluice_key_answer(t->ctx->pool,
+                                         t->u->headers_in.status_n);
+    reason = (*answer == SLUICE_ANSWER_ERROR) ? SLUICE_REASON_ERRORS
+                                              : SLUICE_REASON_STATUS;
+
+    if (*answer != SLUICE_ANSWER_WELL && *answer != SLUICE_ANSWER_EXHAUSTED) {
+
+        rc = ngx_http_sluice_key_body(t->request, t->ctx->pool);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        if (rc == NGX_OK) {
+            *answer = SLUICE_ANSWER_EXHAUSTED;
+            reason = SLUICE_REASON_BODY;
+        }
+    }
+
+    ngx_http_sluice_try_judge(t, *answer, reason);
+
+    return NGX_OK;
+}
+
+
+/* its body was waited for, and has not come: the status has */
+
+void
+ngx_http_sluice_try_unfinished(ngx_http_sluice_try_t *t)
+{
+    sluice_answer_t  answer;
+
+    answer = ngx_http_sluice_key_answer(t->ctx->pool,
+                                        t->u->headers_in.status_n);
+
+    ngx_http_sluice_try_judge(t, answer,
+                              answer == SLUICE_ANSWER_ERROR
+                              ? SLUICE_REASON_ERRORS : SLUICE_REASON_STATUS);
+}
+
+
+static void
+ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t, sluice_answer_t answer,
+    sluice_member_reason_t reason)
+{
+    uint64_t  hint;
+
+    hint = (answer == SLUICE_ANSWER_COOL
+            || (answer == SLUICE_ANSWER_EXHAUSTED
+                && reason == SLUICE_REASON_STATUS))
+           ? ngx_http_sluice_key_hint(t->request) : SLUICE_NEVER;
+
+    t->ctx->sent = 1;
+
+    ngx_http_sluice_key_judge(t->request, t->ctx, answer, reason,
+                              t->u->headers_in.status_n, hint);
+}
+
+
+/* has nginx move on, if there is another key; else the client gets this one */
+
+static ngx_int_t
+ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
+{
+    ngx_http_upstream_t  *u;
+
+    u = t->u;
+
+    if (!ngx_http_sluice_try_wanted(t, answer)
+        || ngx_http_sluice_try_next(t) != NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    if (ngx_http_sluice_try_pass(t, NGX_HTTP_UPSTREAM_FT_HTTP_429) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    t->again->next_upstream &= ~NGX_HTTP_UPSTREAM_FT_OFF;
+
+    t->blamed = (answer != SLUICE_ANSWER_ERROR
+                 || !ngx_http_sluice_try_origin_failed(t));
+    t->status = u->headers_in.status_n;
+    u->headers_in.status_n = NGX_HTTP_TOO_MANY_REQUESTS;
+
+    /* a key's failure costs no server its turn, nor an only one its tries */
+
+    t->origins = ngx_max(u->peer.tries, 1);
+    u->peer.tries = ngx_max(u->peer.tries, 2);
+
+    return NGX_OK;
+}
+
+
+/*
+ * Whether this status is a failure of the server for nginx: one that is tried
+ * again for another key only puts no server out of service.
+ */
+
+static ngx_uint_t
+ngx_http_sluice_try_origin_failed(ngx_http_sluice_try_t *t)
+{
+    ngx_uint_t  mask;
+
+    switch (t->u->headers_in.status_n) {
+
+    case NGX_HTTP_INTERNAL_SERVER_ERROR:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_500;
+        break;
+
+    case NGX_HTTP_BAD_GATEWAY:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_502;
+        break;
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_503;
+        break;
+
+    case NGX_HTTP_GATEWAY_TIME_OUT:
+        mask = NGX_HTTP_UPSTREAM_FT_HTTP_504;
+        break;
+
+    default:
+        return 0;
+    }
+
+    return (t->real->next_upstream & mask) != 0;
+}
+
+
+/* whether another key is asked for, and may be tried */
+
+static ngx_uint_t
+ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer)
+{
+    ngx_uint_t            i, mask, status;
+    ngx_msec_t            spent;
+    ngx_http_request_t   *r;
+    ngx_http_upstream_t  *u;
+
+    static struct {
+        ngx_uint_t  status;
+        ngx_uint_t  mask;
+    } next[] = {
+        { 401, NGX_HTTP_SLUICE_NEXT_401 },
+        { 402, NGX_HTTP_SLUICE_NEXT_402 },
+        { 403, NGX_HTTP_SLUICE_NEXT_403 },
+        { 429, NGX_HTTP_SLUICE_NEXT_429 },
+        { 500, NGX_HTTP_SLUICE_NEXT_500 },
+        { 502, NGX_HTTP_SLUICE_NEXT_502 },
+        { 503, NGX_HTTP_SLUICE_NEXT_503 },
+        { 504, NGX_HTTP_SLUICE_NEXT_504 },
+        { 529, NGX_HTTP_SLUICE_NEXT_529 }
+    };
+
+    if (answer == SLUICE_ANSWER_WELL || !t->hooked
+        || t->tries >= t->conf->key_tries)
+    {
+        return 0;
+    }
+
+    r = t->request;
+    u = t->u;
+
+    /* a quota error is one, whatever status it comes with */
+
+    status = (answer == SLUICE_ANSWER_EXHAUSTED) ? 402
+                                                 : u->headers_in.status_n;
+    mask = 0;
+
+    for (i = 0; i < sizeof(next) / sizeof(next[0]); i++) {
+        if (next[i].status == status) {
+            mask = next[i].mask;
+        }
+    }
+
+    if ((t->conf->key_next & (mask|NGX_HTTP_SLUICE_NEXT_OFF)) != mask
+        || mask == 0)
+    {
+        return 0;
+    }
+
+    /* what a key was refused for has not been done, what failed may have */
+
+    if (answer == SLUICE_ANSWER_ERROR
+        && (r->method & (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH))
+        && !(t->conf->key_next & NGX_HTTP_SLUICE_NEXT_NON_IDEMPOTENT))
+    {
+        return 0;
+    }
+
+    if (u->request_sent && r->request_body_no_buffering) {
+        return 0;
+    }
+
+    spent = ngx_current_msec - t->start;
+
+    return (t->conf->key_timeout == 0 || spent < t->conf->key_timeout)
+           && (t->real->next_upstream_timeout == 0
+               || ngx_current_msec - u->peer.start_time
+                  < t->real->next_upstream_timeout);
+}
+
+
+static sluice_answer_t
 ngx_http_sluice_key_answer(ngx_http_sluice_pool_t *pool, ngx_uint_t status)
 {
     if (status < NGX_HTTP_SLUICE_STATUS_MIN) {
@@ -40,7 +375,7 @@ ngx_http_sluice_key_answer(ngx_http_sluice_pool_t *pool, ngx_uint_t status)
  * it must come before that can be told.
  */
 
-ngx_int_t
+static ngx_int_t
 ngx_http_sluice_key_body(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool)
 {
     size_t                size;
@@ -160,7 +495,7 @@ ngx_http_sluice_find(u_char *data, size_t len, ngx_str_t *pattern)
 
 /* milliseconds that the answer asks to wait; SLUICE_NEVER: it does not say */
 
-uint64_t
+static uint64_t
 ngx_http_sluice_key_hint(ngx_http_request_t *r)
 {
     ngx_uint_t        i;

@@ -17,61 +17,9 @@
  * up, so that the last one is always somebody's answer.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_key_try.h"
 
 #include <stdlib.h>
-
-
-/* what is shorter stands in a header by chance, and is no secret */
-#define NGX_HTTP_SLUICE_MASK_MIN  8
-
-
-struct ngx_http_sluice_try_s {
-    ngx_http_request_t             *request;
-    ngx_http_sluice_ctx_t          *ctx;
-    ngx_http_upstream_t            *u;
-    ngx_http_sluice_loc_conf_t     *conf;
-
-    ngx_http_upstream_srv_conf_t   *upstream;   /* NULL: resolved at run time */
-    ngx_http_upstream_init_peer_pt  init;       /* the balancer's own        */
-    ngx_http_upstream_conf_t       *real;       /* u->conf                   */
-    ngx_http_upstream_conf_t       *again;      /* NULL: or a copy of it     */
-
-    sluice_balance_set_t            had;        /* keys of this upstream     */
-    sluice_balance_hold_t          *next;       /* valid if has_next         */
-    ngx_uint_t                      tries;      /* with a key                */
-    ngx_uint_t                      origins;    /* pc->tries to go on with   */
-    ngx_uint_t                      status;     /* true one; 0: as it is     */
-    ngx_msec_t                      start;
-    ngx_uint_t                      debug;      /* the log's, kept from it   */
-
-    ngx_int_t                     (*process_header)(ngx_http_request_t *r);
-    ngx_int_t                     (*reinit_request)(ngx_http_request_t *r);
-    void                          (*finalize_request)(ngx_http_request_t *r,
-                                      ngx_int_t rc);
-
-    void                           *data;
-    ngx_event_get_peer_pt           get;
-    ngx_event_free_peer_pt          free;
-    ngx_event_notify_peer_pt        notify;
-#if (NGX_HTTP_SSL)
-    ngx_event_set_peer_session_pt   set_session;
-    ngx_event_save_peer_session_pt  save_session;
-#endif
-
-    unsigned                        hooked:1;
-    unsigned                        cacheable:1;
-    unsigned                        making:1;   /* the request, once more    */
-    unsigned                        asked:1;    /* for the key, meanwhile    */
-    unsigned                        remake:1;   /* before it is sent again   */
-    unsigned                        has_next:1;
-    unsigned                        former:1;   /* u->request_sent is of the
-                                                   try before                */
-    unsigned                        parsed:1;   /* headers of this try       */
-    unsigned                        blamed:1;   /* the key, not the origin   */
-    unsigned                        stale:1;    /* a kept connection was     */
-    unsigned                        unmet:1;    /* no connection was made    */
-};
 
 
 typedef struct {
@@ -80,7 +28,6 @@ typedef struct {
 } ngx_http_sluice_upstream_t;
 
 
-static ngx_http_sluice_try_t *ngx_http_sluice_try(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_sluice_try_over(ngx_http_request_t *r);
 static void ngx_http_sluice_try_hush(ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_made(ngx_http_sluice_try_t *t);
@@ -94,30 +41,14 @@ static void ngx_http_sluice_try_notify(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t type);
 static ngx_int_t ngx_http_sluice_try_move(ngx_http_sluice_try_t *t);
 static ngx_uint_t ngx_http_sluice_try_sent(ngx_http_sluice_try_t *t);
-static ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_anew(ngx_http_upstream_rr_peer_data_t *rrp);
 static void ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
-static ngx_int_t ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t,
-    ngx_uint_t mask);
 static void ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_keep(ngx_http_upstream_t *u);
-static ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
-static void ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t);
-static ngx_int_t ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t,
-    sluice_answer_t *answer);
-static void ngx_http_sluice_try_unfinished(ngx_http_sluice_try_t *t);
-static void ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t,
-    sluice_answer_t answer, sluice_member_reason_t reason);
-static ngx_int_t ngx_http_sluice_try_again(ngx_http_sluice_try_t *t,
-    sluice_answer_t answer);
-static ngx_uint_t ngx_http_sluice_try_origin_failed(
-    ngx_http_sluice_try_t *t);
-static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
-    sluice_answer_t answer);
 static ngx_int_t ngx_http_sluice_try_reinit_request(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_try_make(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_output(void *data, ngx_chain_t *in);
@@ -192,7 +123,7 @@ ngx_http_sluice_try_cmp(const void *one, const void *two)
 
 /* the one of this request's present upstream */
 
-static ngx_http_sluice_try_t *
+ngx_http_sluice_try_t *
 ngx_http_sluice_try(ngx_http_request_t *r)
 {
     ngx_http_sluice_ctx_t  *ctx;
@@ -585,7 +516,7 @@ ngx_http_sluice_try_sent(ngx_http_sluice_try_t *t)
 
 /* takes a key for it; few requests need room for one */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_sluice_try_next(ngx_http_sluice_try_t *t)
 {
     if (t->next == NULL) {
@@ -732,7 +663,7 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
 
 /* nginx goes on to the next try, if not for other reasons it must not */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t, ngx_uint_t mask)
 {
     t->again = ngx_palloc(t->request->pool,
@@ -817,321 +748,6 @@ ngx_http_sluice_try_keep(ngx_http_upstream_t *u)
     {
         u->keepalive = 1;
     }
-}
-
-
-/* the status and the headers of each try, before nginx looks at them */
-
-static ngx_int_t
-ngx_http_sluice_try_process_header(ngx_http_request_t *r)
-{
-    ngx_int_t               rc;
-    sluice_answer_t         answer;
-    ngx_http_upstream_t    *u;
-    ngx_http_sluice_try_t  *t;
-
-    u = r->upstream;
-    t = ngx_http_sluice_try(r);
-
-    if (t == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (!t->parsed) {
-        ngx_http_sluice_try_mask(t);
-
-        rc = t->process_header(r);
-
-        if (u->process_header != ngx_http_sluice_try_process_header) {
-            t->process_header = u->process_header;
-            u->process_header = ngx_http_sluice_try_process_header;
-        }
-
-        if (rc != NGX_OK || r->cached) {
-            return rc;
-        }
-
-        t->parsed = 1;
-    }
-
-    rc = ngx_http_sluice_try_answer(t, &answer);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    return ngx_http_sluice_try_again(t, answer);
-}
-
-
-/*
- * A header that repeats the key would carry it to the client, to a cache, and
- * to the log, as an error or in nginx's own words of debugging.  It may have
- * come in pieces: looked at is all that has come.  An answer that is none of
- * an error is believed to repeat nothing, unless somebody writes it all down.
- */
-
-static void
-ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t)
-{
-    u_char               *p, *start, *last, *end;
-    ngx_str_t            *secret;
-    ngx_http_upstream_t  *u;
-
-    u = t->u;
-    secret = &t->ctx->key->secret;
-
-    if (t->request->cached || secret->len < NGX_HTTP_SLUICE_MASK_MIN) {
-        return;
-    }
-
-    start = u->buffer.start;
-    last = u->buffer.last;
-
-#if (NGX_HTTP_CACHE)
-
-    if (t->request->cache != NULL) {
-        start += t->request->cache->header_start;
-    }
-
-#endif
-
-    if (last - start > (ssize_t) sizeof("HTTP/1.1 2") - 1
-        && start[sizeof("HTTP/1.1 ") - 1] == '2'
-        && !(t->request->connection->log->log_level & NGX_LOG_DEBUG_HTTP))
-    {
-        return;
-    }
-
-    p = memmem(start, last - start, secret->data, secret->len);
-
-    if (p == NULL) {
-        return;
-    }
-
-    end = memmem(start, last - start, CRLF CRLF, 4);
-
-    if (end == NULL) {
-        end = last;
-    }
-
-    while (p != NULL && p < end) {
-        ngx_memset(p, '*', secret->len);
-        p = memmem(p, last - p, secret->data, secret->len);
-    }
-}
-
-
-/* NGX_AGAIN: more of the body must come first */
-
-static ngx_int_t
-ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t, sluice_answer_t *answer)
-{
-    ngx_int_t                rc;
-    sluice_member_reason_t   reason;
-
-    *answer = ngx_http_sluice_key_answer(t->ctx->pool,
-                                         t->u->headers_in.status_n);
-    reason = (*answer == SLUICE_ANSWER_ERROR) ? SLUICE_REASON_ERRORS
-                                              : SLUICE_REASON_STATUS;
-
-    if (*answer != SLUICE_ANSWER_WELL && *answer != SLUICE_ANSWER_EXHAUSTED) {
-
-        rc = ngx_http_sluice_key_body(t->request, t->ctx->pool);
-
-        if (rc == NGX_AGAIN) {
-            return NGX_AGAIN;
-        }
-
-        if (rc == NGX_OK) {
-            *answer = SLUICE_ANSWER_EXHAUSTED;
-            reason = SLUICE_REASON_BODY;
-        }
-    }
-
-    ngx_http_sluice_try_judge(t, *answer, reason);
-
-    return NGX_OK;
-}
-
-
-/* its body was waited for, and has not come: the status has */
-
-static void
-ngx_http_sluice_try_unfinished(ngx_http_sluice_try_t *t)
-{
-    sluice_answer_t  answer;
-
-    answer = ngx_http_sluice_key_answer(t->ctx->pool,
-                                        t->u->headers_in.status_n);
-
-    ngx_http_sluice_try_judge(t, answer,
-                              answer == SLUICE_ANSWER_ERROR
-                              ? SLUICE_REASON_ERRORS : SLUICE_REASON_STATUS);
-}
-
-
-static void
-ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t, sluice_answer_t answer,
-    sluice_member_reason_t reason)
-{
-    uint64_t  hint;
-
-    hint = (answer == SLUICE_ANSWER_COOL
-            || (answer == SLUICE_ANSWER_EXHAUSTED
-                && reason == SLUICE_REASON_STATUS))
-           ? ngx_http_sluice_key_hint(t->request) : SLUICE_NEVER;
-
-    t->ctx->sent = 1;
-
-    ngx_http_sluice_key_judge(t->request, t->ctx, answer, reason,
-                              t->u->headers_in.status_n, hint);
-}
-
-
-/* has nginx move on, if there is another key; else the client gets this one */
-
-static ngx_int_t
-ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
-{
-    ngx_http_upstream_t  *u;
-
-    u = t->u;
-
-    if (!ngx_http_sluice_try_wanted(t, answer)
-        || ngx_http_sluice_try_next(t) != NGX_OK)
-    {
-        return NGX_OK;
-    }
-
-    if (ngx_http_sluice_try_pass(t, NGX_HTTP_UPSTREAM_FT_HTTP_429) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    t->again->next_upstream &= ~NGX_HTTP_UPSTREAM_FT_OFF;
-
-    t->blamed = (answer != SLUICE_ANSWER_ERROR
-                 || !ngx_http_sluice_try_origin_failed(t));
-    t->status = u->headers_in.status_n;
-    u->headers_in.status_n = NGX_HTTP_TOO_MANY_REQUESTS;
-
-    /* a key's failure costs no server its turn, nor an only one its tries */
-
-    t->origins = ngx_max(u->peer.tries, 1);
-    u->peer.tries = ngx_max(u->peer.tries, 2);
-
-    return NGX_OK;
-}
-
-
-/*
- * Whether this status is a failure of the server for nginx: one that is tried
- * again for another key only puts no server out of service.
- */
-
-static ngx_uint_t
-ngx_http_sluice_try_origin_failed(ngx_http_sluice_try_t *t)
-{
-    ngx_uint_t  mask;
-
-    switch (t->u->headers_in.status_n) {
-
-    case NGX_HTTP_INTERNAL_SERVER_ERROR:
-        mask = NGX_HTTP_UPSTREAM_FT_HTTP_500;
-        break;
-
-    case NGX_HTTP_BAD_GATEWAY:
-        mask = NGX_HTTP_UPSTREAM_FT_HTTP_502;
-        break;
-
-    case NGX_HTTP_SERVICE_UNAVAILABLE:
-        mask = NGX_HTTP_UPSTREAM_FT_HTTP_503;
-        break;
-
-    case NGX_HTTP_GATEWAY_TIME_OUT:
-        mask = NGX_HTTP_UPSTREAM_FT_HTTP_504;
-        break;
-
-    default:
-        return 0;
-    }
-
-    return (t->real->next_upstream & mask) != 0;
-}
-
-
-/* whether another key is asked for, and may be tried */
-
-static ngx_uint_t
-ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer)
-{
-    ngx_uint_t            i, mask, status;
-    ngx_msec_t            spent;
-    ngx_http_request_t   *r;
-    ngx_http_upstream_t  *u;
-
-    static struct {
-        ngx_uint_t  status;
-        ngx_uint_t  mask;
-    } next[] = {
-        { 401, NGX_HTTP_SLUICE_NEXT_401 },
-        { 402, NGX_HTTP_SLUICE_NEXT_402 },
-        { 403, NGX_HTTP_SLUICE_NEXT_403 },
-        { 429, NGX_HTTP_SLUICE_NEXT_429 },
-        { 500, NGX_HTTP_SLUICE_NEXT_500 },
-        { 502, NGX_HTTP_SLUICE_NEXT_502 },
-        { 503, NGX_HTTP_SLUICE_NEXT_503 },
-        { 504, NGX_HTTP_SLUICE_NEXT_504 },
-        { 529, NGX_HTTP_SLUICE_NEXT_529 }
-    };
-
-    if (answer == SLUICE_ANSWER_WELL || !t->hooked
-        || t->tries >= t->conf->key_tries)
-    {
-        return 0;
-    }
-
-    r = t->request;
-    u = t->u;
-
-    /* a quota error is one, whatever status it comes with */
-
-    status = (answer == SLUICE_ANSWER_EXHAUSTED) ? 402
-                                                 : u->headers_in.status_n;
-    mask = 0;
-
-    for (i = 0; i < sizeof(next) / sizeof(next[0]); i++) {
-        if (next[i].status == status) {
-            mask = next[i].mask;
-        }
-    }
-
-    if ((t->conf->key_next & (mask|NGX_HTTP_SLUICE_NEXT_OFF)) != mask
-        || mask == 0)
-    {
-        return 0;
-    }
-
-    /* what a key was refused for has not been done, what failed may have */
-
-    if (answer == SLUICE_ANSWER_ERROR
-        && (r->method & (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH))
-        && !(t->conf->key_next & NGX_HTTP_SLUICE_NEXT_NON_IDEMPOTENT))
-    {
-        return 0;
-    }
-
-    if (u->request_sent && r->request_body_no_buffering) {
-        return 0;
-    }
-
-    spent = ngx_current_msec - t->start;
-
-    return (t->conf->key_timeout == 0 || spent < t->conf->key_timeout)
-           && (t->real->next_upstream_timeout == 0
-               || ngx_current_msec - u->peer.start_time
-                  < t->real->next_upstream_timeout);
 }
 
 

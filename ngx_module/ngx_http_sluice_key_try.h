@@ -1,0 +1,79 @@
+
+/*
+ * A try: what a request has of ours while it is at one upstream.  Between the
+ * hooks (key_try) and what answers are made of (key_answer).
+ */
+
+#ifndef _NGX_HTTP_SLUICE_KEY_TRY_H_INCLUDED_
+#define _NGX_HTTP_SLUICE_KEY_TRY_H_INCLUDED_
+
+
+#include "ngx_http_sluice.h"
+
+
+#pragma GCC visibility push(hidden)
+
+
+struct ngx_http_sluice_try_s {
+    ngx_http_request_t             *request;
+    ngx_http_sluice_ctx_t          *ctx;
+    ngx_http_upstream_t            *u;
+    ngx_http_sluice_loc_conf_t     *conf;
+
+    ngx_http_upstream_srv_conf_t   *upstream;   /* NULL: resolved at run time */
+    ngx_http_upstream_init_peer_pt  init;       /* the balancer's own        */
+    ngx_http_upstream_conf_t       *real;       /* u->conf                   */
+    ngx_http_upstream_conf_t       *again;      /* NULL: or a copy of it     */
+
+    sluice_balance_set_t            had;        /* keys of this upstream     */
+    sluice_balance_hold_t          *next;       /* valid if has_next         */
+    ngx_uint_t                      tries;      /* with a key                */
+    ngx_uint_t                      origins;    /* pc->tries to go on with   */
+    ngx_uint_t                      status;     /* true one; 0: as it is     */
+    ngx_msec_t                      start;
+    ngx_uint_t                      debug;      /* the log's, kept from it   */
+
+    ngx_int_t                     (*process_header)(ngx_http_request_t *r);
+    ngx_int_t                     (*reinit_request)(ngx_http_request_t *r);
+    void                          (*finalize_request)(ngx_http_request_t *r,
+                                      ngx_int_t rc);
+
+    void                           *data;
+    ngx_event_get_peer_pt           get;
+    ngx_event_free_peer_pt          free;
+    ngx_event_notify_peer_pt        notify;
+#if (NGX_HTTP_SSL)
+    ngx_event_set_peer_session_pt   set_session;
+    ngx_event_save_peer_session_pt  save_session;
+#endif
+
+    unsigned                        hooked:1;
+    unsigned                        cacheable:1;
+    unsigned                        making:1;   /* the request, once more    */
+    unsigned                        asked:1;    /* for the key, meanwhile    */
+    unsigned                        remake:1;   /* before it is sent again   */
+    unsigned                        has_next:1;
+    unsigned                        former:1;   /* u->request_sent is of the
+                                                   try before                */
+    unsigned                        parsed:1;   /* headers of this try       */
+    unsigned                        blamed:1;   /* the key, not the origin   */
+    unsigned                        stale:1;    /* a kept connection was     */
+    unsigned                        unmet:1;    /* no connection was made    */
+};
+
+
+/* key_try */
+ngx_http_sluice_try_t *ngx_http_sluice_try(ngx_http_request_t *r);
+ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);
+ngx_int_t ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t,
+    ngx_uint_t mask);
+
+/* key_answer */
+ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
+void ngx_http_sluice_try_unfinished(ngx_http_sluice_try_t *t);
+
+
+#pragma GCC visibility pop
+
+
+#endif /* _NGX_HTTP_SLUICE_KEY_TRY_H_INCLUDED_ */
