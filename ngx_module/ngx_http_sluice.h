@@ -239,6 +239,15 @@ typedef struct {
 } ngx_http_sluice_key_try_t;
 
 
+/* a key that was denied, until it is clear whether the request is to blame */
+typedef struct {
+    ngx_http_sluice_pool_t     *pool;
+    ngx_http_sluice_key_t      *key;
+    sluice_member_try_t         try;
+    ngx_uint_t                  status;
+} ngx_http_sluice_denied_t;
+
+
 typedef struct ngx_http_sluice_try_s  ngx_http_sluice_try_t;
 
 
@@ -313,6 +322,7 @@ typedef struct {
     ngx_http_sluice_key_try_t  *tries;
     ngx_http_sluice_key_try_t   first_try;
     ngx_uint_t                  ntries;
+    ngx_array_t                *denied;         /* NULL: or some keys were   */
     ngx_msec_t                  waiting;        /* for a key, since          */
 
     ngx_http_sluice_pool_t     *refused_pool;   /* had no well key           */
@@ -337,6 +347,7 @@ typedef struct {
     unsigned                    sent:1;         /* ... and has gone out      */
     unsigned                    judged:1;       /* its answer has come       */
     unsigned                    failed:1;       /* ... and was no good       */
+    unsigned                    allowed:1;      /* some key was not denied   */
     unsigned                    waits:1;        /* for a key                 */
     unsigned                    cleanup:1;      /* gives the key back        */
     unsigned                    retry_told:1;   /* Retry-After is ours       */
@@ -473,6 +484,7 @@ void ngx_http_sluice_key_unused(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_key_judge(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, sluice_answer_t answer,
     sluice_member_reason_t reason, ngx_uint_t status, uint64_t hint);
+void ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_key_drop(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold);
 void ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx);

@@ -17,8 +17,11 @@ static void ngx_http_sluice_key_cleanup(void *data);
 static ngx_int_t ngx_http_sluice_key_clone(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf);
 static ngx_http_sluice_key_t *ngx_http_sluice_key_of(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_key_denied(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx, ngx_uint_t status);
 static void ngx_http_sluice_key_told(ngx_http_request_t *r,
-    ngx_http_sluice_ctx_t *ctx, int state, ngx_uint_t status);
+    ngx_http_sluice_pool_t *pool, ngx_http_sluice_key_t *key, int state,
+    ngx_uint_t status);
 static ngx_int_t ngx_http_sluice_key_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_sluice_key_id_variable(ngx_http_request_t *r,
@@ -298,6 +301,16 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     ctx->judged = 1;
     ctx->failed = (answer > SLUICE_ANSWER_NONE);
 
+    if (answer == SLUICE_ANSWER_DENIED
+        && ngx_http_sluice_key_denied(r, ctx, status) == NGX_OK)
+    {
+        return;
+    }
+
+    if (answer == SLUICE_ANSWER_WELL || answer == SLUICE_ANSWER_CLIENT) {
+        ctx->allowed = 1;
+    }
+
     /* one that is well, and was, has no deadline to be compared with */
 
     now = (answer == SLUICE_ANSWER_WELL
@@ -309,14 +322,89 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
                                  hint, now);
 
     if (state != -1) {
-        ngx_http_sluice_key_told(r, ctx, state, status);
+        ngx_http_sluice_key_told(r, ctx->pool, ctx->key, state, status);
     }
 }
 
 
+/* NGX_ERROR: there is no memory to put it off */
+
+static ngx_int_t
+ngx_http_sluice_key_denied(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
+    ngx_uint_t status)
+{
+    ngx_http_sluice_denied_t  *denied;
+
+    if (ctx->denied == NULL) {
+        ctx->denied = ngx_array_create(r->pool, 2,
+                                       sizeof(ngx_http_sluice_denied_t));
+        if (ctx->denied == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    denied = ngx_array_push(ctx->denied);
+    if (denied == NULL) {
+        return NGX_ERROR;
+    }
+
+    denied->pool = ctx->pool;
+    denied->key = ctx->key;
+    denied->try = ctx->hold.try;
+    denied->status = status;
+
+    return NGX_OK;
+}
+
+
+/*
+ * A request may be one that no key is good for: a client that asks for what the
+ * account may not have would have its keys disabled, one by one.  So a 403
+ * counts against a key if another one was let through with the same request,
+ * and a 401 if no other one was denied besides.
+ */
+
+void
+ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
+{
+    int                        state;
+    uint64_t                   now;
+    ngx_uint_t                 i;
+    sluice_answer_t            answer;
+    ngx_http_sluice_denied_t  *denied;
+
+    if (ctx->denied == NULL || ctx->denied->nelts == 0) {
+        return;
+    }
+
+    denied = ctx->denied->elts;
+    now = sluice_clock_ms();
+
+    for (i = 0; i < ctx->denied->nelts; i++) {
+
+        answer = (ctx->allowed
+                  || (ctx->denied->nelts == 1
+                      && denied[i].status != NGX_HTTP_FORBIDDEN))
+                 ? SLUICE_ANSWER_DENIED : SLUICE_ANSWER_CLIENT;
+
+        state = sluice_member_answer(denied[i].key->line,
+                                     &denied[i].pool->policy, &denied[i].try,
+                                     answer, SLUICE_REASON_STATUS,
+                                     denied[i].status, SLUICE_NEVER, now);
+
+        if (state != -1) {
+            ngx_http_sluice_key_told(ctx->request, denied[i].pool,
+                                     denied[i].key, state, denied[i].status);
+        }
+    }
+
+    ctx->denied->nelts = 0;
+}
+
+
 static void
-ngx_http_sluice_key_told(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
-    int state, ngx_uint_t status)
+ngx_http_sluice_key_told(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool,
+    ngx_http_sluice_key_t *key, int state, ngx_uint_t status)
 {
     uint64_t                now;
     ngx_uint_t              level;
@@ -327,13 +415,13 @@ ngx_http_sluice_key_told(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
             : (state == SLUICE_MEMBER_HEALTHY) ? NGX_LOG_NOTICE
                                                : NGX_LOG_WARN;
 
-    sluice_member_status(sluice_load16(&ctx->key->line->state), &ms);
+    sluice_member_status(sluice_load16(&key->line->state), &ms);
     now = sluice_clock_ms();
 
     if (ms.until > now && ms.until != SLUICE_NEVER) {
         ngx_log_error(level, r->connection->log, 0,
                       "key \"%V\" of pool \"%V\" is %s for %uL seconds after "
-                      "status %ui", &ctx->key->id, &ctx->pool->named.name,
+                      "status %ui", &key->id, &pool->named.name,
                       sluice_member_state_name(state),
                       (ms.until - now + 999) / 1000, status);
         return;
@@ -341,7 +429,7 @@ ngx_http_sluice_key_told(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 
     ngx_log_error(level, r->connection->log, 0,
                   "key \"%V\" of pool \"%V\" is %s after status %ui",
-                  &ctx->key->id, &ctx->pool->named.name,
+                  &key->id, &pool->named.name,
                   sluice_member_state_name(state), status);
 }
 
@@ -407,6 +495,7 @@ static void
 ngx_http_sluice_key_cleanup(void *data)
 {
     ngx_http_sluice_key_give(data);
+    ngx_http_sluice_key_blame(data);
 }
 
 

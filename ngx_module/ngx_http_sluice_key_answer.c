@@ -392,7 +392,7 @@ ngx_http_sluice_key_body(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool)
             && u->headers_in.status_n != NGX_HTTP_FORBIDDEN
             && u->headers_in.status_n != NGX_HTTP_TOO_MANY_REQUESTS)
         || r->method == NGX_HTTP_HEAD
-        || ngx_strcmp(u->conf->module.data, "proxy") != 0
+        || !ngx_http_sluice_is_proxy(u)
         || ngx_http_sluice_body_encoded(u))
     {
         return NGX_DECLINED;

@@ -740,7 +740,7 @@ static void
 ngx_http_sluice_try_keep(ngx_http_upstream_t *u)
 {
     if (u->output.output_filter == ngx_chain_writer
-        && ngx_strcmp(u->conf->module.data, "proxy") == 0
+        && ngx_http_sluice_is_proxy(u)
         && !u->headers_in.connection_close
         && !u->headers_in.chunked
         && u->headers_in.content_length_n
@@ -927,6 +927,7 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     }
 
     ngx_http_sluice_key_give(t->ctx);
+    ngx_http_sluice_key_blame(t->ctx);
 }
 
 

@@ -62,6 +62,14 @@ struct ngx_http_sluice_try_s {
 };
 
 
+/* a module of somebody else's may have no name */
+
+#define ngx_http_sluice_is_proxy(u)                                           \
+    ((u)->conf->module.len == sizeof("proxy") - 1                             \
+     && ngx_strncmp((u)->conf->module.data, "proxy", sizeof("proxy") - 1)     \
+        == 0)
+
+
 /* key_try */
 ngx_http_sluice_try_t *ngx_http_sluice_try(ngx_http_request_t *r);
 ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);

@@ -106,6 +106,10 @@ ngx_http_sluice_usage_init(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
         installed = 1;
     }
 
+    if (smcf->pools.nelts) {
+        installed = 1;
+    }
+
     if (installed) {
         ngx_http_next_header_filter = ngx_http_top_header_filter;
         ngx_http_top_header_filter = ngx_http_sluice_header_filter;
@@ -475,15 +479,27 @@ ngx_http_sluice_header_filter(ngx_http_request_t *r)
     sluice_record_t        *record;
     ngx_http_sluice_ctx_t  *ctx;
 
-    if (r == r->main) {
-        ctx = ngx_http_sluice_get_ctx(r);
+    if (r != r->main && !r->cached) {
+        return ngx_http_next_header_filter(r);
+    }
 
-        if (ctx != NULL && ctx->entry != NULL) {
-            record = &ctx->entry->record;
+    ctx = ngx_http_sluice_get_ctx(r);
 
-            record->status = r->headers_out.status;
-            record->first_byte = ngx_http_sluice_usage_since(r);
-        }
+    if (ctx == NULL) {
+        return ngx_http_next_header_filter(r);
+    }
+
+    /* nobody has been asked: its key is others' while it is being sent */
+
+    if (r->cached) {
+        ngx_http_sluice_key_give(ctx);
+    }
+
+    if (r == r->main && ctx->entry != NULL) {
+        record = &ctx->entry->record;
+
+        record->status = r->headers_out.status;
+        record->first_byte = ngx_http_sluice_usage_since(r);
     }
 
     return ngx_http_next_header_filter(r);

@@ -1,10 +1,11 @@
 # Why it exists: an answer that the upstream says has not changed, or that is
-# stale and better than an error, comes from the cache behind a try with a key.
+# stale and better than an error, comes from the cache behind a try with a key;
+# and what comes from the cache keeps no key from others while it is sent.
 
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 6;
+plan tests => 10;
 
 run_tests();
 
@@ -55,3 +56,45 @@ the other
 STALE 200
 --- x_members
 p a used=4 in_flight=0
+
+
+
+=== TEST 2: the only place of a key, and a slow client of the cache
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_key_pool p { key sk-1 id=a max_conns=1; }
+    proxy_cache_path $TEST_NGINX_SERVER_ROOT/proxy_cache keys_zone=c:1m;
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        root $TEST_NGINX_SERVER_ROOT/html;
+    }
+--- user_files eval
+[["t", "x" x 3000], ["u", "the other\n"]]
+--- config
+    sluice_key p;
+    proxy_set_header Authorization $sluice_key;
+    location = /t {
+        if ($http_x_slow) { set $limit_rate 2000; }
+        proxy_cache c;
+        proxy_cache_valid 1m;
+        add_header X-Cache "$upstream_cache_status";
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /u {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /t
+--- response_headers
+X-Cache: MISS
+--- x_curl
+-o /dev/null -w '%header{X-Cache}\n' http://127.0.0.1:$SERVER/t
++0 -o /dev/null -w '%header{X-Cache}\n' -H 'X-Slow: 1' http://127.0.0.1:$SERVER/t
++300 -w '%{http_code}\n' http://127.0.0.1:$SERVER/u
+--- x_curl_out
+HIT
+HIT
+the other
+200
+--- x_members
+p a used=2 in_flight=0
