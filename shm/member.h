@@ -95,7 +95,7 @@ typedef struct {
 
     sluice_u128_t               window[SLUICE_MEMBER_WINDOWS];
 
-    uint64_t                    used;           /* tries that went out       */
+    uint64_t                    used;           /* tries that were sent      */
     uint64_t                    answers[SLUICE_ANSWERS];
     uint64_t                    probes;         /* numbers given out         */
     uint64_t                    nonce;          /* the same, for windows     */
