@@ -412,6 +412,48 @@ test_stopped_between(void **state)
 }
 
 
+/*
+ * What lies between two tables of a limit, of another window, hides neither:
+ * the older one still counts if the younger one had not ended it.
+ */
+
+static void
+test_between_others(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, other, three, former, none;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &none), SLUICE_OK);
+    assert_true(test_charge(&one, &none, 2));
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_int_equal(test_open(d, 64, TEST_WINDOW * 2, 1, &other, &none),
+                     SLUICE_OK);
+    assert_string_equal(other.file.name, "zone.rpm.3");
+    test_close(d, &one);
+    test_close(d, &two);
+    test_close(d, &former);
+
+    /* once with a user of the other one, once without */
+
+    assert_int_equal(test_open(d, 32, TEST_WINDOW, 1, &three, &former),
+                     SLUICE_OK);
+    assert_string_equal(former.file.name, "zone.rpm.1");
+    assert_true(test_charge(&three, &former, 2));
+    assert_false(test_charge(&three, &former, 2));
+    test_close(d, &three);
+    test_close(d, &former);
+    test_close(d, &other);
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &three, &former),
+                     SLUICE_OK);
+    assert_string_equal(former.file.name, "zone.rpm.1");
+    assert_false(test_charge(&three, &former, 2));
+    test_close(d, &three);
+    test_close(d, &former);
+}
+
+
 /* the process that ended a table died before it unlinked it */
 
 static void
@@ -434,6 +476,34 @@ test_half_ended(void **state)
     assert_null(former.buckets);
     assert_int_equal(util_dir_count(&d->dir, "zone.rpm.1", NULL), 0);
     test_close(d, &two);
+}
+
+
+/* nor is it one too many while others of its kind have it mapped */
+
+static void
+test_half_ended_used(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, three, former, second;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    test_close(d, &one);
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    two.control->former_over = 1;
+
+    assert_int_equal(test_open(d, 32, TEST_WINDOW, 1, &three, &second),
+                     SLUICE_OK);
+    assert_string_equal(three.file.name, "zone.rpm.3");
+    assert_string_equal(second.file.name, "zone.rpm.2");
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.1", NULL), 0);
+
+    test_close(d, &three);
+    test_close(d, &second);
+    test_close(d, &two);
+    test_close(d, &former);
 }
 
 
@@ -704,7 +774,9 @@ main(void)
         util_test(test_ended_for_good),
         util_test(test_taken_back),
         util_test(test_stopped_between),
+        util_test(test_between_others),
         util_test(test_half_ended),
+        util_test(test_half_ended_used),
         util_test(test_other_limit),
         util_test(test_other_unit),
         util_test(test_other_scale),
