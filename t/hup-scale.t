@@ -161,7 +161,7 @@ $::config =~ s/location = .(?:dry|up|down|whole|whole.dry) \{.*?\}//sgr
 --- config
 --- request
 GET /
---- wait: 2.5
+--- wait: 3.5
 --- x_files
 workers
 zone.down.1
