@@ -243,8 +243,7 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
     const sluice_limit_conf_t *conf, sluice_limit_t *limit,
     sluice_limit_t *former, sluice_error_t *error)
 {
-    unsigned            i, n, numbers[SLUICE_LIMIT_SERIES];
-    uint64_t            last, over;
+    unsigned            i, n, last, numbers[SLUICE_LIMIT_SERIES];
     sluice_limit_t      other;
     sluice_status_t     status;
     sluice_file_spec_t  spec;
@@ -282,10 +281,7 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
             goto failed;
         }
 
-        /* no number is given out again: files are unlinked by their names */
-
-        over = __atomic_load_n(&other.control->former_over, __ATOMIC_RELAXED);
-        last = (over > last) ? over : last;
+        last = sluice_series_last(last, &other.control->former_over);
 
         /*
          * The newest one; or one that lacks nothing, as those who have a newer
@@ -376,7 +372,7 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
     }
 
     if (limit->file.fd == -1) {
-        status = sluice_limit_make(dir, name, conf, (unsigned) last + 1, limit,
+        status = sluice_limit_make(dir, name, conf, last + 1, limit,
                                    error);
 
         if (status != SLUICE_OK) {

@@ -665,6 +665,30 @@ test_damaged(void **state)
 }
 
 
+/* a word that a worker has spoilt: no table under a name that none can have */
+
+static void
+test_spoilt(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, three, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    one.control->former_over = UINT64_MAX;
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_string_equal(two.file.name, "zone.rpm.2");
+    test_close(d, &two);
+    test_close(d, &former);
+    assert_int_equal(test_open(d, 32, TEST_WINDOW, 1, &three, &former),
+                     SLUICE_OK);
+    test_close(d, &three);
+    test_close(d, &former);
+    test_close(d, &one);
+}
+
+
 /* several masters at once come to the same table */
 
 typedef struct {
@@ -782,6 +806,7 @@ main(void)
         util_test(test_other_scale),
         util_test(test_stale),
         util_test(test_damaged),
+        util_test(test_spoilt),
         util_test(test_rivals),
         util_test(test_forked)
     };
