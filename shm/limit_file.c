@@ -419,22 +419,42 @@ bool
 sluice_limit_former_end(const sluice_dir_t *dir, sluice_limit_t *limit,
     const sluice_limit_t *former)
 {
-    /* held until it is closed: nobody can have it as his newest any more */
+    bool             ended;
+    sluice_file_t    own;
+    sluice_error_t   error;
+    sluice_status_t  status;
 
-    if (!sluice_series_unused(&former->file)) {
-        return false;
-    }
+    /*
+     * By a description of our own: what is locked by one that was inherited is
+     * as good as locked by all who inherited it, and unlocked by any of them.
+     */
 
-    if (former->number < limit->number
-        && __atomic_load_n(&former->control->opened, __ATOMIC_SEQ_CST)
-           != former->opened)
+    status = sluice_file_open(dir, former->file.name, SLUICE_FILE_ZONE,
+                              SLUICE_OPEN_READ, &own, &error);
+
+    if (status == SLUICE_OK
+        && memcmp(own.header.uuid, former->file.header.uuid, 16) == 0)
     {
-        sluice_file_unlock(&former->file, SLUICE_LOCK_PRIMARY);
-        return false;
+        ended = sluice_series_unused(&own)
+                && (former->number > limit->number
+                    || __atomic_load_n(&former->control->opened,
+                                       __ATOMIC_SEQ_CST)
+                       == former->opened);
+
+    } else {
+
+        /* removed: nobody comes to it any more */
+
+        ended = (status == SLUICE_OK || status == SLUICE_ABSENT)
+                && !sluice_file_locked(&former->file, SLUICE_LOCK_PRIMARY);
     }
 
-    sluice_series_end(dir, &former->file, former->number,
-                      &limit->control->former_over);
+    if (ended) {
+        sluice_series_end(dir, &former->file, former->number,
+                          &limit->control->former_over);
+    }
 
-    return true;
+    sluice_file_close(dir, &own);
+
+    return ended;
 }

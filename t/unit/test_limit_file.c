@@ -6,6 +6,7 @@
 
 #include "limit.h"
 #include "clock.h"
+#include "series.h"
 #include "util.h"
 
 #include <fcntl.h>
@@ -316,6 +317,41 @@ test_used_between(void **state)
     assert_false(sluice_limit_former_used(&former));
     assert_false(test_charge(&two, &former, 1));
     assert_true(sluice_limit_former_end(&d->dir, &two, &former));
+    test_close(d, &two);
+    test_close(d, &former);
+}
+
+
+/*
+ * Two workers that inherited one description: what one of them unlocks, as it
+ * saw the table used, is not the other one's, who is about to end it.
+ */
+
+static void
+test_siblings(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, back, former, sibling, later;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    test_close(d, &one);
+
+    sibling = former;
+    former.opened--;
+
+    assert_false(sluice_file_locked(&sibling.file, SLUICE_LOCK_PRIMARY));
+    assert_true(sluice_series_unused(&sibling.file));
+    assert_false(sluice_limit_former_end(&d->dir, &two, &former));
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &back, &later),
+                     SLUICE_OK);
+    assert_int_not_equal(back.number, 1);
+
+    test_close(d, &back);
+    test_close(d, &later);
     test_close(d, &two);
     test_close(d, &former);
 }
@@ -795,6 +831,7 @@ main(void)
         util_test(test_restarted),
         util_test(test_there_and_back),
         util_test(test_used_between),
+        util_test(test_siblings),
         util_test(test_ended_for_good),
         util_test(test_taken_back),
         util_test(test_stopped_between),
