@@ -291,8 +291,13 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
         if (limit->file.fd == -1 && sluice_file_fits(&other.file, &spec)) {
 
             if (!sluice_limit_primary(&other)) {
+
+                /* somebody is about to end it, or to find that he must not */
+
                 sluice_file_close(dir, &other.file);
-                continue;
+                status = sluice_error(error, SLUICE_ABSENT, "\"%s/%s\" was "
+                                      "removed", dir->path, other.file.name);
+                goto failed;
             }
 
             /* looked at now: whoever ends it has to have it for himself */

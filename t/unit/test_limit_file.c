@@ -346,9 +346,17 @@ test_siblings(void **state)
     assert_true(sluice_series_unused(&sibling.file));
     assert_false(sluice_limit_former_end(&d->dir, &two, &former));
 
+    assert_true(test_charge(&two, &former, 1));
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &back, &later),
+                     SLUICE_ABSENT);
+
+    /* nor is a table left out that is not ended in the end */
+
+    sluice_file_unlock(&sibling.file, SLUICE_LOCK_PRIMARY);
     assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &back, &later),
                      SLUICE_OK);
-    assert_int_not_equal(back.number, 1);
+    assert_int_equal(back.number, 1);
+    assert_false(test_charge(&back, &later, 1));
 
     test_close(d, &back);
     test_close(d, &later);
