@@ -135,7 +135,7 @@ typedef struct {
                                                 /* none is a number          */
     sluice_limit_t              limit;
     sluice_limit_t              former;
-    uint64_t                    former_since;   /* ms, its last user seen    */
+    uint64_t                    former_since;   /* ms, seen unused; 0: used  */
     uint64_t                    bit;            /* among the zones           */
 } ngx_http_sluice_zone_t;
 

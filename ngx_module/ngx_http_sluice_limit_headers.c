@@ -38,7 +38,7 @@ static ngx_uint_t ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_quota_t *quotas);
 static ngx_http_sluice_quota_t *ngx_http_sluice_quota(
     ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
-    ngx_http_sluice_named_t *zone, uint64_t remaining);
+    ngx_http_sluice_named_t *zone, uint64_t limit, uint64_t remaining);
 static ngx_http_sluice_quota_t *ngx_http_sluice_quota_least(
     ngx_http_sluice_quota_t *quotas, ngx_uint_t n, ngx_uint_t unit);
 static ngx_int_t ngx_http_sluice_ratelimit(ngx_http_request_t *r,
@@ -170,7 +170,7 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_quota_t *quotas)
 {
     uint32_t                   used;
-    uint64_t                   remaining, reset;
+    uint64_t                   limit, remaining, reset;
     ngx_uint_t                 i, n;
     sluice_limit_state_t       state;
     ngx_http_sluice_place_t   *place;
@@ -196,15 +196,18 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
                     ? (uint64_t) (c->max - used) * c->table->scale : 0;
         reset = sluice_limit_reset(c->table->window, &state);
 
+        /* what is less than a former table's unit is not its to tell */
+
+        limit = c->look ? UINT64_MAX : (uint64_t) c->max * c->table->scale;
+
         quota = ngx_http_sluice_quota(quotas, &n, &c->limit->zone->named,
-                                      remaining);
+                                      limit, remaining);
         if (quota == NULL) {
             break;
         }
 
         quota->unit = c->limit->zone->conf.unit;
         quota->window = c->table->window;
-        quota->limit = (uint64_t) c->max * c->table->scale;
         quota->reset = ngx_max(quota->reset, reset);
     }
 
@@ -219,24 +222,23 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
                     ? place->max - place->hold.seen : 0;
 
         quota = ngx_http_sluice_quota(quotas, &n, &place->conn->zone->named,
-                                      remaining);
+                                      place->max, remaining);
         if (quota == NULL) {
             break;
         }
 
         quota->unit = NGX_HTTP_SLUICE_UNIT_AT_A_TIME;
-        quota->limit = place->max;
     }
 
     return n;
 }
 
 
-/* the zone's own, with what remains of it lowered to that */
+/* the zone's own, with its limit and what remains of it lowered to those */
 
 static ngx_http_sluice_quota_t *
 ngx_http_sluice_quota(ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
-    ngx_http_sluice_named_t *zone, uint64_t remaining)
+    ngx_http_sluice_named_t *zone, uint64_t limit, uint64_t remaining)
 {
     ngx_http_sluice_quota_t  *quota;
 
@@ -244,6 +246,7 @@ ngx_http_sluice_quota(ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
 
     if (*n != 0 && quotas[*n - 1].zone == zone) {
         quota--;
+        quota->limit = ngx_min(quota->limit, limit);
         quota->remaining = ngx_min(quota->remaining, remaining);
 
         return quota;
@@ -257,6 +260,7 @@ ngx_http_sluice_quota(ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
 
     ngx_memzero(quota, sizeof(ngx_http_sluice_quota_t));
     quota->zone = zone;
+    quota->limit = limit;
     quota->remaining = remaining;
 
     return quota;

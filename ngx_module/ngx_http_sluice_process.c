@@ -259,7 +259,6 @@ ngx_http_sluice_process_formers(ngx_cycle_t *cycle,
     ngx_http_sluice_zone_t        *zone, **zones;
     ngx_http_sluice_conn_zone_t   *conn, **conns;
 
-    now = sluice_clock_ms();
     zones = smcf->zones.elts;
 
     for (i = 0; i < smcf->zones.nelts; i++) {
@@ -269,11 +268,17 @@ ngx_http_sluice_process_formers(ngx_cycle_t *cycle,
             continue;
         }
 
-        if (zone->former_since == 0
-            || sluice_limit_former_used(&zone->former))
-        {
-            zone->former_since = now;
+        if (sluice_limit_former_used(&zone->former)) {
+            zone->former_since = 0;
             continue;
+        }
+
+        /* from now on: its last user may have gone a moment ago */
+
+        now = sluice_clock_ms();
+
+        if (zone->former_since == 0) {
+            zone->former_since = now;
         }
 
         if ((now - zone->former_since > 2 * (uint64_t) zone->limit.window

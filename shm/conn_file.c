@@ -200,8 +200,7 @@ sluice_conn_try(const sluice_dir_t *dir, const char *name, uint64_t size,
     sluice_conn_t *conn, sluice_conn_t *former, sluice_error_t *error)
 {
     char                file[SLUICE_FILE_NAME_MAX];
-    unsigned            i, n, numbers[SLUICE_CONN_SERIES];
-    uint64_t            last, over;
+    unsigned            i, n, last, numbers[SLUICE_CONN_SERIES];
     sluice_conn_t       other;
     sluice_status_t     status;
     sluice_file_spec_t  spec;
@@ -247,10 +246,7 @@ sluice_conn_try(const sluice_dir_t *dir, const char *name, uint64_t size,
             goto failed;
         }
 
-        /* no number is given out again: files are unlinked by their names */
-
-        over = __atomic_load_n(&other.control->former_over, __ATOMIC_RELAXED);
-        last = (over > last) ? over : last;
+        last = sluice_series_last(last, &other.control->former_over);
 
         /*
          * The newest of those that somebody uses, or that nobody does: one
@@ -305,7 +301,7 @@ sluice_conn_try(const sluice_dir_t *dir, const char *name, uint64_t size,
     }
 
     if (conn->rows == NULL) {
-        status = sluice_conn_make(dir, name, &spec, (unsigned) last + 1, conn,
+        status = sluice_conn_make(dir, name, &spec, last + 1, conn,
                                   error);
 
         if (status != SLUICE_OK) {

@@ -383,7 +383,7 @@ sluice_name_parse(const char *file, const char *prefix, char *subject,
 
     v = strtoul(dot + 1, &end, 10);
 
-    if (*end != '\0' || v > 999999999) {
+    if (*end != '\0' || v > SLUICE_NUMBER_MAX) {
         return false;
     }
 

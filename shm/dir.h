@@ -20,6 +20,7 @@
 
 #define SLUICE_NAME_MAX        48   /* of a zone, pool or member, with NUL   */
 #define SLUICE_FILE_NAME_MAX   96   /* of a file, with NUL                   */
+#define SLUICE_NUMBER_MAX      999999999        /* of a "zone.NAME.N"        */
 
 
 typedef struct {

@@ -25,6 +25,9 @@ static sluice_status_t sluice_limit_open_file(const sluice_dir_t *dir,
 static sluice_status_t sluice_limit_make(const sluice_dir_t *dir,
     const char *name, const sluice_limit_conf_t *conf, unsigned number,
     sluice_limit_t *limit, sluice_error_t *error);
+static bool sluice_limit_ended(const sluice_limit_t *limit, unsigned number);
+static sluice_status_t sluice_limit_drop(const sluice_dir_t *dir,
+    sluice_limit_t *unused, const sluice_limit_t *before);
 static bool sluice_limit_primary(sluice_limit_t *limit);
 static sluice_status_t sluice_limit_try(const sluice_dir_t *dir,
     const char *name, const sluice_limit_conf_t *conf, sluice_limit_t *limit,
@@ -181,56 +184,42 @@ sluice_limit_open(const sluice_dir_t *dir, const char *name,
 }
 
 
+/* whether table `number` has ended for the users of that one, if it is one */
+
+static bool
+sluice_limit_ended(const sluice_limit_t *limit, unsigned number)
+{
+    return limit->file.fd != -1
+           && __atomic_load_n(&limit->control->former_over, __ATOMIC_SEQ_CST)
+              >= number;
+}
+
+
 /*
- * While a former table counts it has every charge of the newest one, too.  So
- * a newest that nobody uses any more (an upgrade that was taken back, a stop
+ * While a former table counts it has every charge of the one after it, too.
+ * So one that nobody uses any more (an upgrade that was taken back, a stop
  * soon after a change of size) is dropped for the one before it, not that one
- * for it.  Returns how many numbers are left.
+ * for it.  BUSY: somebody uses it; ABSENT: it alone counts now.
  */
 
-static unsigned
-sluice_limit_drop_unused(const sluice_dir_t *dir, const char *name,
-    const sluice_file_spec_t *spec, unsigned *numbers, unsigned n)
+static sluice_status_t
+sluice_limit_drop(const sluice_dir_t *dir, sluice_limit_t *unused,
+    const sluice_limit_t *before)
 {
-    bool             drop;
-    sluice_limit_t   newest, before;
-    sluice_error_t   error;
+    sluice_status_t  status;
 
-    while (n > 1) {
+    /* nobody ends the one before until it is unlocked */
 
-        if (sluice_limit_open_file(dir, name, numbers[0], &newest, &error)
-            != SLUICE_OK)
-        {
-            sluice_limit_close(dir, &newest);
-            return n;
-        }
-
-        drop = false;
-
-        if (!sluice_file_fits(&newest.file, spec)
-            && __atomic_load_n(&newest.control->former_over, __ATOMIC_ACQUIRE)
-               < numbers[1])
-        {
-            drop = sluice_limit_open_file(dir, name, numbers[1], &before,
-                                          &error) == SLUICE_OK
-                   && before.window == newest.window
-                   && before.unit == newest.unit
-                   && sluice_file_retire(dir, &newest.file) == SLUICE_OK;
-
-            sluice_limit_close(dir, &before);
-        }
-
-        sluice_limit_close(dir, &newest);
-
-        if (!drop) {
-            return n;
-        }
-
-        n--;
-        memmove(numbers, numbers + 1, n * sizeof(unsigned));
+    if (!sluice_series_primary(&before->file)) {
+        return SLUICE_ABSENT;
     }
 
-    return n;
+    status = sluice_limit_ended(unused, before->number)
+             ? SLUICE_ABSENT : sluice_file_retire(dir, &unused->file);
+
+    sluice_file_unlock(&before->file, SLUICE_LOCK_PRIMARY);
+
+    return status;
 }
 
 
@@ -254,8 +243,7 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
     const sluice_limit_conf_t *conf, sluice_limit_t *limit,
     sluice_limit_t *former, sluice_error_t *error)
 {
-    unsigned            i, n, numbers[SLUICE_LIMIT_SERIES];
-    uint64_t            last, over;
+    unsigned            i, n, last, numbers[SLUICE_LIMIT_SERIES];
     sluice_limit_t      other;
     sluice_status_t     status;
     sluice_file_spec_t  spec;
@@ -272,8 +260,6 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
     if (n > SLUICE_LIMIT_SERIES) {
         n = SLUICE_LIMIT_SERIES;
     }
-
-    n = sluice_limit_drop_unused(dir, name, &spec, numbers, n);
 
     last = (n != 0) ? numbers[0] : 0;
 
@@ -295,10 +281,7 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
             goto failed;
         }
 
-        /* no number is given out again: files are unlinked by their names */
-
-        over = __atomic_load_n(&other.control->former_over, __ATOMIC_RELAXED);
-        last = (over > last) ? over : last;
+        last = sluice_series_last(last, &other.control->former_over);
 
         /*
          * The newest one; or one that lacks nothing, as those who have a newer
@@ -308,17 +291,26 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
         if (limit->file.fd == -1 && sluice_file_fits(&other.file, &spec)) {
 
             if (!sluice_limit_primary(&other)) {
+
+                /* somebody is about to end it, or to find that he must not */
+
                 sluice_file_close(dir, &other.file);
-                continue;
+                status = sluice_error(error, SLUICE_ABSENT, "\"%s/%s\" was "
+                                      "removed", dir->path, other.file.name);
+                goto failed;
             }
 
             /* looked at now: whoever ends it has to have it for himself */
 
-            if (former->file.fd == -1
-                || __atomic_load_n(&former->control->former_over,
-                                   __ATOMIC_SEQ_CST) < numbers[i])
-            {
+            if (!sluice_limit_ended(former, numbers[i])) {
                 *limit = other;
+
+                if (former->file.fd != -1
+                    && sluice_file_retire(dir, &former->file) == SLUICE_OK)
+                {
+                    sluice_limit_close(dir, former);
+                }
+
                 continue;
             }
 
@@ -335,11 +327,13 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
 
         /* the process that ended it died before it unlinked it */
 
-        if (limit->file.fd != -1
-            && __atomic_load_n(&limit->control->former_over, __ATOMIC_RELAXED)
-               >= numbers[i])
+        if (sluice_limit_ended(limit, numbers[i])
+            || sluice_limit_ended(former, numbers[i]))
         {
-            (void) sluice_limit_former_end(dir, limit, &other);
+            if (sluice_series_unused(&other.file)) {
+                sluice_series_end(dir, &other.file, numbers[i], NULL);
+            }
+
             sluice_file_close(dir, &other.file);
             continue;
         }
@@ -349,10 +343,28 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
             continue;
         }
 
-        /* older still: gone if nobody has it, else there is one too many */
+        /* one of the two is too many */
 
-        status = sluice_file_retire(dir, &other.file);
+        if (limit->file.fd == -1) {
+            status = sluice_limit_drop(dir, former, &other);
+
+            if (status == SLUICE_OK) {
+                sluice_limit_close(dir, former);
+                *former = other;
+                continue;
+            }
+
+        } else {
+            status = sluice_file_retire(dir, &other.file);
+        }
+
         sluice_file_close(dir, &other.file);
+
+        if (status == SLUICE_ABSENT) {
+            status = sluice_error(error, SLUICE_ABSENT, "zone \"%s\" has lost "
+                                  "a table of a former size meanwhile", name);
+            goto failed;
+        }
 
         if (status == SLUICE_BUSY) {
             status = sluice_error(error, SLUICE_BUSY,
@@ -365,7 +377,7 @@ sluice_limit_try(const sluice_dir_t *dir, const char *name,
     }
 
     if (limit->file.fd == -1) {
-        status = sluice_limit_make(dir, name, conf, (unsigned) last + 1, limit,
+        status = sluice_limit_make(dir, name, conf, last + 1, limit,
                                    error);
 
         if (status != SLUICE_OK) {
@@ -412,22 +424,42 @@ bool
 sluice_limit_former_end(const sluice_dir_t *dir, sluice_limit_t *limit,
     const sluice_limit_t *former)
 {
-    /* held until it is closed: nobody can have it as his newest any more */
+    bool             ended;
+    sluice_file_t    own;
+    sluice_error_t   error;
+    sluice_status_t  status;
 
-    if (!sluice_series_unused(&former->file)) {
-        return false;
-    }
+    /*
+     * By a description of our own: what is locked by one that was inherited is
+     * as good as locked by all who inherited it, and unlocked by any of them.
+     */
 
-    if (former->number < limit->number
-        && __atomic_load_n(&former->control->opened, __ATOMIC_SEQ_CST)
-           != former->opened)
+    status = sluice_file_open(dir, former->file.name, SLUICE_FILE_ZONE,
+                              SLUICE_OPEN_READ, &own, &error);
+
+    if (status == SLUICE_OK
+        && memcmp(own.header.uuid, former->file.header.uuid, 16) == 0)
     {
-        sluice_file_unlock(&former->file, SLUICE_LOCK_PRIMARY);
-        return false;
+        ended = sluice_series_unused(&own)
+                && (former->number > limit->number
+                    || __atomic_load_n(&former->control->opened,
+                                       __ATOMIC_SEQ_CST)
+                       == former->opened);
+
+    } else {
+
+        /* removed: nobody comes to it any more */
+
+        ended = (status == SLUICE_OK || status == SLUICE_ABSENT)
+                && !sluice_file_locked(&former->file, SLUICE_LOCK_PRIMARY);
     }
 
-    sluice_series_end(dir, &former->file, former->number,
-                      &limit->control->former_over);
+    if (ended) {
+        sluice_series_end(dir, &former->file, former->number,
+                          &limit->control->former_over);
+    }
 
-    return true;
+    sluice_file_close(dir, &own);
+
+    return ended;
 }

@@ -35,6 +35,17 @@ sluice_series_unused(const sluice_file_t *file)
 }
 
 
+unsigned
+sluice_series_last(unsigned last, const uint64_t *over)
+{
+    uint64_t  seen;
+
+    seen = __atomic_load_n(over, __ATOMIC_RELAXED);
+
+    return (seen > last && seen < SLUICE_NUMBER_MAX) ? (unsigned) seen : last;
+}
+
+
 void
 sluice_series_end(const sluice_dir_t *dir, const sluice_file_t *file,
     unsigned number, uint64_t *over)

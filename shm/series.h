@@ -22,6 +22,13 @@ bool sluice_series_primary(const sluice_file_t *file);
 bool sluice_series_unused(const sluice_file_t *file);
 
 /*
+ * The last number that was given out, by what a table knows of ended ones.
+ * Files are unlinked by their names: no number comes twice.  A word that
+ * somebody has spoilt is not believed.
+ */
+unsigned sluice_series_last(unsigned last, const uint64_t *over);
+
+/*
  * Under that lock: raises the word that tells up to which number tables no
  * longer count, NULL if nobody is to be told, and unlinks the file.  Those
  * who have it mapped lose nothing by it.  Safe to do twice.

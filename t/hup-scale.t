@@ -150,7 +150,8 @@ $::config =~ s/location = .(?:dry|up|down|whole|whole.dry) \{.*?\}//sgr
 --- error_code eval
 [200, 200, 429]
 --- raw_response_headers_like eval
-['"settle";r=30;', '"settle";r=20;', '"settle";r=1;']
+['"settle";q=98;.*"settle";r=30;', '"settle";q=98;.*"settle";r=20;',
+ '"settle";q=98;.*"settle";r=1;']
 
 
 
@@ -161,7 +162,7 @@ $::config =~ s/location = .(?:dry|up|down|whole|whole.dry) \{.*?\}//sgr
 --- config
 --- request
 GET /
---- wait: 2.5
+--- wait: 3.5
 --- x_files
 workers
 zone.down.1
@@ -195,7 +196,8 @@ $::config =~ s/location = .(?:dry|up|down|settle|whole|whole.dry) \{.*?\}//sgr
 --- error_code eval
 [200, 200, 429, 429, 429, 200, 200, 200, 429, 429]
 --- raw_response_headers_like eval
-['"variable";r=2;', '"variable";r=0;', '"variable";r=0;', "", '"variable";r=0;',
+['"variable";r=2;', '"variable";r=0;', '"variable";r=0;', "",
+ '"variable";q=999;.*"variable";r=0;',
  '"variable";r=3000', '"variable";r=2;', '"variable";r=0', '"variable";r=0',
  '"variable";r=0']
 

@@ -121,7 +121,7 @@ $::config =~ s/location = .short.*//sr
 --- request
 GET /t?k=1
 --- error_code: 429
---- wait: 2.5
+--- wait: 3.5
 --- x_files
 workers
 zone.rpm.1

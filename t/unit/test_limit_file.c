@@ -6,6 +6,7 @@
 
 #include "limit.h"
 #include "clock.h"
+#include "series.h"
 #include "util.h"
 
 #include <fcntl.h>
@@ -321,6 +322,49 @@ test_used_between(void **state)
 }
 
 
+/*
+ * Two workers that inherited one description: what one of them unlocks, as it
+ * saw the table used, is not the other one's, who is about to end it.
+ */
+
+static void
+test_siblings(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, back, former, sibling, later;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    test_close(d, &one);
+
+    sibling = former;
+    former.opened--;
+
+    assert_false(sluice_file_locked(&sibling.file, SLUICE_LOCK_PRIMARY));
+    assert_true(sluice_series_unused(&sibling.file));
+    assert_false(sluice_limit_former_end(&d->dir, &two, &former));
+
+    assert_true(test_charge(&two, &former, 1));
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &back, &later),
+                     SLUICE_ABSENT);
+
+    /* nor is a table left out that is not ended in the end */
+
+    sluice_file_unlock(&sibling.file, SLUICE_LOCK_PRIMARY);
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &back, &later),
+                     SLUICE_OK);
+    assert_int_equal(back.number, 1);
+    assert_false(test_charge(&back, &later, 1));
+
+    test_close(d, &back);
+    test_close(d, &later);
+    test_close(d, &two);
+    test_close(d, &former);
+}
+
+
 /* what another one has ended is not taken up again: it lacks what came since */
 
 static void
@@ -412,6 +456,48 @@ test_stopped_between(void **state)
 }
 
 
+/*
+ * What lies between two tables of a limit, of another window, hides neither:
+ * the older one still counts if the younger one had not ended it.
+ */
+
+static void
+test_between_others(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, other, three, former, none;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &none), SLUICE_OK);
+    assert_true(test_charge(&one, &none, 2));
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_int_equal(test_open(d, 64, TEST_WINDOW * 2, 1, &other, &none),
+                     SLUICE_OK);
+    assert_string_equal(other.file.name, "zone.rpm.3");
+    test_close(d, &one);
+    test_close(d, &two);
+    test_close(d, &former);
+
+    /* once with a user of the other one, once without */
+
+    assert_int_equal(test_open(d, 32, TEST_WINDOW, 1, &three, &former),
+                     SLUICE_OK);
+    assert_string_equal(former.file.name, "zone.rpm.1");
+    assert_true(test_charge(&three, &former, 2));
+    assert_false(test_charge(&three, &former, 2));
+    test_close(d, &three);
+    test_close(d, &former);
+    test_close(d, &other);
+
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &three, &former),
+                     SLUICE_OK);
+    assert_string_equal(former.file.name, "zone.rpm.1");
+    assert_false(test_charge(&three, &former, 2));
+    test_close(d, &three);
+    test_close(d, &former);
+}
+
+
 /* the process that ended a table died before it unlinked it */
 
 static void
@@ -434,6 +520,34 @@ test_half_ended(void **state)
     assert_null(former.buckets);
     assert_int_equal(util_dir_count(&d->dir, "zone.rpm.1", NULL), 0);
     test_close(d, &two);
+}
+
+
+/* nor is it one too many while others of its kind have it mapped */
+
+static void
+test_half_ended_used(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, three, former, second;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    test_close(d, &one);
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    two.control->former_over = 1;
+
+    assert_int_equal(test_open(d, 32, TEST_WINDOW, 1, &three, &second),
+                     SLUICE_OK);
+    assert_string_equal(three.file.name, "zone.rpm.3");
+    assert_string_equal(second.file.name, "zone.rpm.2");
+    assert_int_equal(util_dir_count(&d->dir, "zone.rpm.1", NULL), 0);
+
+    test_close(d, &three);
+    test_close(d, &second);
+    test_close(d, &two);
+    test_close(d, &former);
 }
 
 
@@ -595,6 +709,30 @@ test_damaged(void **state)
 }
 
 
+/* a word that a worker has spoilt: no table under a name that none can have */
+
+static void
+test_spoilt(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_limit_t   one, two, three, former;
+
+    assert_int_equal(test_open(d, 64, TEST_WINDOW, 1, &one, &former),
+                     SLUICE_OK);
+    one.control->former_over = UINT64_MAX;
+    assert_int_equal(test_open(d, 128, TEST_WINDOW, 1, &two, &former),
+                     SLUICE_OK);
+    assert_string_equal(two.file.name, "zone.rpm.2");
+    test_close(d, &two);
+    test_close(d, &former);
+    assert_int_equal(test_open(d, 32, TEST_WINDOW, 1, &three, &former),
+                     SLUICE_OK);
+    test_close(d, &three);
+    test_close(d, &former);
+    test_close(d, &one);
+}
+
+
 /* several masters at once come to the same table */
 
 typedef struct {
@@ -701,15 +839,19 @@ main(void)
         util_test(test_restarted),
         util_test(test_there_and_back),
         util_test(test_used_between),
+        util_test(test_siblings),
         util_test(test_ended_for_good),
         util_test(test_taken_back),
         util_test(test_stopped_between),
+        util_test(test_between_others),
         util_test(test_half_ended),
+        util_test(test_half_ended_used),
         util_test(test_other_limit),
         util_test(test_other_unit),
         util_test(test_other_scale),
         util_test(test_stale),
         util_test(test_damaged),
+        util_test(test_spoilt),
         util_test(test_rivals),
         util_test(test_forked)
     };
