@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 
 use File::Temp ();
 
-plan tests => 285;
+plan tests => 286;
 
 # files that are sealed, well and not
 
@@ -789,6 +789,8 @@ qr{\[emerg\] .*the secret in line 1 of .*/html/keys is too long in }
     sluice_key_pool p { key sealed:$TEST_NGINX_SLUICE_SEALED/one id=a; keys sealed:$TEST_NGINX_SLUICE_SEALED/two; }
 --- request
 GET /
+--- x_log
+0: may be read by everybody
 
 
 
