@@ -525,6 +525,7 @@ sim_reset(const sim_way_t *way)
     sim_nevents = 0;
     sim_nfree = 0;
     sim_overload.at = 0;
+    sim_pool.control->early = 0;                /* time begins anew */
     sim_policy.cool = way->cool * 1000;
     memset(&sim_sum, 0, sizeof(sim_sum_t));
 

@@ -201,7 +201,7 @@ ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t, sluice_answer_t answer,
                 && reason == SLUICE_REASON_STATUS))
            ? ngx_http_sluice_key_hint(t->request) : SLUICE_NEVER;
 
-    t->ctx->sent = 1;
+    ngx_http_sluice_try_went(t);
 
     ngx_http_sluice_key_judge(t->request, t->ctx, answer, reason,
                               t->u->headers_in.status_n, hint);

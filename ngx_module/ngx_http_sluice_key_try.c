@@ -373,14 +373,9 @@ ngx_http_sluice_try_count(ngx_http_sluice_try_t *t)
 
     kt = &ctx->tries[ctx->ntries++];
 
-    /* one that nobody has seen is not used: there is no answer to it */
-
-    if (!t->stale && !t->unmet) {
-        sluice_member_use(ctx->key->line);
-    }
-
     t->stale = 0;
     t->unmet = 0;
+    t->used = 0;
     ctx->tried = 1;
 
     kt->key = ctx->key;
@@ -514,6 +509,24 @@ ngx_http_sluice_try_sent(ngx_http_sluice_try_t *t)
 }
 
 
+/* whether the upstream has seen it, on a kept connection, nobody can tell */
+
+void
+ngx_http_sluice_try_went(ngx_http_sluice_try_t *t)
+{
+    if (!ngx_http_sluice_try_sent(t)) {
+        return;
+    }
+
+    t->ctx->sent = 1;
+
+    if (!t->used) {
+        t->used = 1;
+        sluice_member_use(t->ctx->key->line);
+    }
+}
+
+
 /* takes a key for it; few requests need room for one */
 
 ngx_int_t
@@ -622,9 +635,7 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
 
     u = t->u;
 
-    if (ngx_http_sluice_try_sent(t)) {
-        t->ctx->sent = 1;
-    }
+    ngx_http_sluice_try_went(t);
 
     if (t->parsed && !t->ctx->judged) {
         ngx_http_sluice_try_unfinished(t);
@@ -913,9 +924,7 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
 
     t->finalize_request(r, rc);
 
-    if (ngx_http_sluice_try_sent(t)) {
-        t->ctx->sent = 1;
-    }
+    ngx_http_sluice_try_went(t);
 
     if (t->parsed && !t->ctx->judged) {
         ngx_http_sluice_try_unfinished(t);

@@ -59,6 +59,7 @@ struct ngx_http_sluice_try_s {
     unsigned                        blamed:1;   /* the key, not the origin   */
     unsigned                        stale:1;    /* a kept connection was     */
     unsigned                        unmet:1;    /* no connection was made    */
+    unsigned                        used:1;     /* its key is counted        */
 };
 
 
@@ -72,6 +73,7 @@ struct ngx_http_sluice_try_s {
 
 /* key_try */
 ngx_http_sluice_try_t *ngx_http_sluice_try(ngx_http_request_t *r);
+void ngx_http_sluice_try_went(ngx_http_sluice_try_t *t);
 ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);
 ngx_int_t ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t,
     ngx_uint_t mask);

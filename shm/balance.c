@@ -7,6 +7,7 @@
 
 #define SLUICE_BALANCE_ROUNDS   1024            /* of a start's offset       */
 #define SLUICE_BALANCE_AT_ONCE  8               /* members looked at         */
+#define SLUICE_BALANCE_RESTED   (SLUICE_MEMBER_PARTS / 10)
 
 
 /* a member as choosing sees it: what is read for all of them stands close */
@@ -50,6 +51,7 @@ typedef struct {
     uint64_t                      probe;
     uint64_t                      now;
     bool                          fresh;    /* others are of this call       */
+    bool                          early;    /* it need not be well           */
     unsigned                      n;
     uint16_t                      list[SLUICE_BALANCE_MAX];
 
@@ -227,22 +229,13 @@ sluice_balance_fits(const sluice_balance_t *balance, unsigned i,
 }
 
 
-/* well, and with a place */
-
 static bool
-sluice_balance_can(sluice_balance_t *balance, sluice_balance_pick_t *pick,
+sluice_balance_place(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     unsigned i)
 {
-    bool                          half;
     const sluice_balance_peer_t  *peer;
 
     peer = &balance->peer[i];
-
-    if (!sluice_member_healthy(peer->member)
-        && sluice_member_recovery(peer->member, pick->now, &half) != 0)
-    {
-        return false;
-    }
 
     if (peer->max_conns == 0
         || sluice_balance_used(balance, i) < peer->max_conns)
@@ -260,6 +253,23 @@ sluice_balance_can(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     pick->fresh = true;
 
     return sluice_balance_used(balance, i) < peer->max_conns;
+}
+
+
+/* well, and with a place */
+
+static bool
+sluice_balance_can(sluice_balance_t *balance, sluice_balance_pick_t *pick,
+    unsigned i)
+{
+    bool              half;
+    sluice_member_t  *member;
+
+    member = balance->peer[i].member;
+
+    return (sluice_member_healthy(member)
+            || sluice_member_recovery(member, pick->now, &half) == 0)
+           && sluice_balance_place(balance, pick, i);
 }
 
 
@@ -730,7 +740,7 @@ sluice_balance_try(sluice_balance_t *balance,
 
     half = false;
 
-    if (!sluice_member_healthy(member)
+    if (!pick->early && !sluice_member_healthy(member)
         && sluice_member_recovery(member, pick->now, &half) != 0)
     {
         return false;
@@ -756,8 +766,12 @@ sluice_balance_try(sluice_balance_t *balance,
         return false;
     }
 
-    if (half) {
-        hold->try.probe = sluice_member_probe(member, pick->now, pick->probe);
+    if (half || pick->early) {
+        hold->try.probe = pick->early
+                          ? sluice_pool_early(pool, peer->line, pick->now,
+                                              pick->probe)
+                          : sluice_member_probe(member, pick->now,
+                                                pick->probe);
 
         if (hold->try.probe == 0) {
             sluice_balance_refund(balance, hold, pick->now);
@@ -797,6 +811,42 @@ sluice_balance_from(sluice_balance_t *balance, sluice_balance_pick_t *pick,
         sluice_balance_return(balance, pick);
         sluice_balance_drop(balance, pick, i, all);
     }
+}
+
+
+/*
+ * Who may be tried early: has rested for the largest part of our guess, and for
+ * a tenth of it at least.
+ */
+
+static unsigned
+sluice_balance_early(sluice_balance_t *balance, sluice_balance_pick_t *pick)
+{
+    unsigned  i, at, rested, most;
+    uint64_t  retry;
+
+    at = SLUICE_BALANCE_MAX;
+    most = SLUICE_BALANCE_RESTED;
+
+    if (!sluice_pool_early_due(balance->pool, pick->now, pick->probe)) {
+        return at;
+    }
+
+    for (i = 0; i < balance->n; i++) {
+        rested = sluice_member_rested(balance->peer[i].member, pick->now);
+
+        if (rested >= most
+            && !sluice_balance_has(pick->had, balance->peer[i].conf)
+            && sluice_balance_place(balance, pick, i)
+            && sluice_balance_fits(balance, i, pick->tokens, pick->now,
+                                   &retry))
+        {
+            most = rested + 1;
+            at = i;
+        }
+    }
+
+    return at;
 }
 
 
@@ -867,12 +917,15 @@ sluice_balance_why(sluice_balance_t *balance,
 
 static void
 sluice_balance_ask(sluice_balance_t *balance, sluice_balance_pick_t *pick,
-    const sluice_balance_set_t *had, uint64_t tokens, uint64_t now)
+    const sluice_balance_set_t *had, uint64_t tokens, uint64_t probe,
+    uint64_t now)
 {
     pick->had = (had != NULL) ? had : &sluice_balance_none_had;
     pick->tokens = tokens;
+    pick->probe = probe;
     pick->now = now;
     pick->fresh = false;
+    pick->early = false;
 
     if (balance->counts && balance->looked != now) {
         sluice_balance_refresh(balance, now);
@@ -905,13 +958,13 @@ sluice_balance_start(sluice_balance_t *balance, unsigned slot, uint64_t seed)
 
 sluice_balance_result_t
 sluice_balance_look(sluice_balance_t *balance,
-    const sluice_balance_set_t *had, uint64_t tokens, uint64_t now,
-    uint64_t *retry)
+    const sluice_balance_set_t *had, uint64_t tokens, uint64_t probe,
+    uint64_t now, uint64_t *retry)
 {
     unsigned               i;
     sluice_balance_pick_t  pick;
 
-    sluice_balance_ask(balance, &pick, had, tokens, now);
+    sluice_balance_ask(balance, &pick, had, tokens, probe, now);
 
     for (i = 0; i < balance->n; i++) {
 
@@ -923,6 +976,10 @@ sluice_balance_look(sluice_balance_t *balance,
         }
     }
 
+    if (sluice_balance_early(balance, &pick) != SLUICE_BALANCE_MAX) {
+        return SLUICE_BALANCE_TAKEN;
+    }
+
     return sluice_balance_why(balance, &pick, retry);
 }
 
@@ -932,12 +989,12 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
     unsigned prefer, uint64_t hash, uint64_t tokens, uint64_t probe,
     uint64_t now, sluice_balance_hold_t *hold, uint64_t *retry)
 {
+    unsigned               i;
     sluice_balance_pick_t  pick;
 
-    sluice_balance_ask(balance, &pick, had, tokens, now);
+    sluice_balance_ask(balance, &pick, had, tokens, probe, now);
 
     pick.hash = hash;
-    pick.probe = probe;
 
     if (prefer < balance->n && !sluice_balance_has(had, prefer)
         && sluice_balance_try(balance, &pick, balance->place[prefer], hold))
@@ -948,6 +1005,15 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
 
     if (sluice_balance_from(balance, &pick, false, hold)
         || sluice_balance_from(balance, &pick, true, hold))
+    {
+        sluice_balance_set(had, hold->member);
+        return SLUICE_BALANCE_TAKEN;
+    }
+
+    i = sluice_balance_early(balance, &pick);
+    pick.early = true;
+
+    if (i != SLUICE_BALANCE_MAX && sluice_balance_try(balance, &pick, i, hold))
     {
         sluice_balance_set(had, hold->member);
         return SLUICE_BALANCE_TAKEN;

@@ -17,8 +17,14 @@
  * exact all the same, and so are windows: they are tried for when the member
  * has been chosen, and another one is chosen if that fails, each at most once.
  *
- * When none is to be had, that is the clients' doing (429) if somebody asks
- * them to be slower and nothing else is wrong:
+ * When none is to be had, one that rests by a guess of ours is tried early
+ * (member.h): a request that would be refused finds out whether we wait too
+ * long.  It is the one that has rested for the largest part of its guess, a
+ * tenth and a second at least; there is one such try at a time, and one in a
+ * second, over all workers (pool.h).
+ *
+ * When there is none for that, either, it is the clients' doing (429) if
+ * somebody asks them to be slower and nothing else is wrong:
  *
  *   - a member is *limited* while it cools after a 429, or one of its windows
  *     is full for a time that is known;
@@ -121,19 +127,19 @@ void sluice_balance_start(sluice_balance_t *balance, unsigned slot,
     uint64_t seed);
 
 /*
- * Whether a member that is not in `had` (NULL: none are) could be taken now;
- * nothing is taken.  Not TAKEN: *retry, ms until one may be, SLUICE_NEVER if
- * nobody knows.
+ * Whether a member that is not in `had` (NULL: none are) could be taken now,
+ * early perhaps; nothing is taken.  probe: as there.  Not TAKEN: *retry, ms
+ * until one may be that is not early, SLUICE_NEVER if nobody knows.
  */
 sluice_balance_result_t sluice_balance_look(sluice_balance_t *balance,
-    const sluice_balance_set_t *had, uint64_t tokens, uint64_t now,
-    uint64_t *retry);
+    const sluice_balance_set_t *had, uint64_t tokens, uint64_t probe,
+    uint64_t now, uint64_t *retry);
 
 /*
  * Takes one, and puts it into `had`.  hash: of the value, for HASH.  tokens:
- * the estimate, charged to windows that count them.  probe: ms that a probe
- * has, should it become one.  prefer: a member to be taken if it can be, a
- * backup as well, and SLUICE_BALANCE_MAX for none.  Not TAKEN: as
+ * the estimate, charged to windows that count them.  probe: ms that a probe,
+ * or an early try, has, should it become one.  prefer: a member to be taken if
+ * it can be, a backup as well, and SLUICE_BALANCE_MAX for none.  Not TAKEN: as
  * sluice_balance_look().
  */
 sluice_balance_result_t sluice_balance_take(sluice_balance_t *balance,

@@ -39,7 +39,9 @@ static const char  *sluice_fault_names[] = {
     "pool.claimed",             /* it is another member's                    */
     "pool.taken",               /* the member's in-flight count is raised    */
     "pool.raised",              /* the same, and max is not looked at yet    */
+    "pool.early",               /* the next early try is ours, of no member  */
     "member.probing",           /* a probe is ours                           */
+    "member.early",             /* an early try is ours                      */
     "member.counted",           /* an error is in the row, nothing is judged */
     "member.denied",            /* the same of a strike                      */
     "member.insert.tentative",  /* a tentative window stands in a line       */

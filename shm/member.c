@@ -12,13 +12,18 @@
  * The word, all zero for HEALTHY:
  *
  *   upper   until:44  status:10  level:5  reason:3  probe:1  quota:1
- *   lower   since:44  serial:16  state:4
+ *   lower   since:44  serial:16  guess:1  state:3
  *
  * An `until` of all ones is SLUICE_NEVER.  A PROBING word has the reason and
  * the level of what the member was before, and `quota` if that was EXHAUSTED;
  * its `since` and serial are the probe's number.  The serial is the member's
  * own count of probes, so two of them look alike only if 65536 are sent in
  * one millisecond.
+ *
+ * A COOLING word with a serial has an early try out, whose number is the same;
+ * it keeps its deadline.  Its `since`, if `guess` is set, is what the rest is
+ * reckoned from: when it began, was last tried early, or when what an upstream
+ * has asked for is over, a time to come perhaps.
  */
 #define SLUICE_WORD_TIME        ((1ull << 44) - 1)
 #define SLUICE_WORD_LEVEL       31u
@@ -81,7 +86,8 @@ sluice_member_pack(const sluice_member_word_t *w)
             | w->s.level << 5 | (unsigned) w->s.reason << 2
             | (unsigned) w->s.probe << 1 | (unsigned) w->quota;
     lower = sluice_member_time(w->s.since) << 20
-            | (w->serial & SLUICE_WORD_SERIAL) << 4 | (unsigned) w->s.state;
+            | (w->serial & SLUICE_WORD_SERIAL) << 4
+            | (unsigned) w->s.guess << 3 | (unsigned) w->s.state;
 
     return (sluice_u128_t) upper << 64 | lower;
 }
@@ -95,13 +101,14 @@ sluice_member_unpack(sluice_u128_t word, sluice_member_word_t *w)
     upper = (uint64_t) (word >> 64);
     lower = (uint64_t) word;
 
-    w->s.state = (sluice_member_state_t) (lower & 15);
+    w->s.state = (sluice_member_state_t) (lower & 7);
     w->s.reason = (sluice_member_reason_t) (upper >> 2 & 7);
     w->s.status = (unsigned) (upper >> 10) & SLUICE_WORD_STATUS;
     w->s.level = (unsigned) (upper >> 5) & SLUICE_WORD_LEVEL;
     w->s.since = lower >> 20;
     w->s.until = upper >> 20;
     w->s.probe = (upper >> 1 & 1) != 0;
+    w->s.guess = (lower >> 3 & 1) != 0;
 
     if (w->s.until == SLUICE_WORD_TIME) {
         w->s.until = SLUICE_NEVER;
@@ -186,6 +193,14 @@ sluice_member_recovery(sluice_member_t *member, uint64_t now, bool *half)
 }
 
 
+static unsigned
+sluice_member_serial(sluice_member_t *member)
+{
+    return (unsigned) __atomic_add_fetch(&member->probes, 1, __ATOMIC_RELAXED)
+           & SLUICE_WORD_SERIAL;
+}
+
+
 uint64_t
 sluice_member_probe(sluice_member_t *member, uint64_t now, uint64_t timeout)
 {
@@ -206,9 +221,8 @@ sluice_member_probe(sluice_member_t *member, uint64_t now, uint64_t timeout)
     w.s.state = SLUICE_MEMBER_PROBING;
     w.s.since = sluice_member_time(now);
     w.s.until = sluice_member_after(now, timeout);
-    w.serial = (unsigned) __atomic_add_fetch(&member->probes, 1,
-                                             __ATOMIC_RELAXED)
-               & SLUICE_WORD_SERIAL;
+    w.s.guess = false;
+    w.serial = sluice_member_serial(member);
 
     /* 0 is no number; only at a time that is no time could it be one */
 
@@ -221,6 +235,85 @@ sluice_member_probe(sluice_member_t *member, uint64_t now, uint64_t timeout)
     sluice_fault("member.probing");
 
     return sluice_member_number(&w);
+}
+
+
+/* whether it rests, and nobody but us has said until when */
+
+static bool
+sluice_member_guessed(const sluice_member_status_t *status, uint64_t now)
+{
+    return status->state == SLUICE_MEMBER_COOLING && status->guess
+           && status->since < now && now < status->until;
+}
+
+
+unsigned
+sluice_member_rested(sluice_member_t *member, uint64_t now)
+{
+    sluice_member_word_t  w;
+
+    sluice_member_unpack(sluice_load16(&member->state), &w);
+
+    if (!sluice_member_guessed(&w.s, now)
+        || now - w.s.since < SLUICE_MEMBER_EARLY)
+    {
+        return 0;
+    }
+
+    return (unsigned) ((now - w.s.since) * SLUICE_MEMBER_PARTS
+                       / (w.s.until - w.s.since));
+}
+
+
+uint64_t
+sluice_member_early(sluice_member_t *member, uint64_t now)
+{
+    sluice_u128_t         old;
+    sluice_member_word_t  w;
+
+    old = sluice_load16(&member->state);
+    sluice_member_unpack(old, &w);
+
+    if (!sluice_member_guessed(&w.s, now)) {
+        return 0;
+    }
+
+    w.s.since = now;
+    w.serial = sluice_member_serial(member);
+
+    /* without a serial nobody would be out: one in 65536 is not sent */
+
+    if (w.serial == 0
+        || !sluice_cas16(&member->state, &old, sluice_member_pack(&w)))
+    {
+        return 0;
+    }
+
+    sluice_fault("member.early");
+
+    return sluice_member_number(&w);
+}
+
+
+bool
+sluice_member_out(sluice_member_t *member, uint64_t began)
+{
+    sluice_member_word_t  w;
+
+    sluice_member_unpack(sluice_load16(&member->state), &w);
+
+    return w.s.state == SLUICE_MEMBER_COOLING && w.serial != 0
+           && w.s.since == began;
+}
+
+
+static bool
+sluice_member_own_early(const sluice_member_word_t *w,
+    const sluice_member_try_t *try)
+{
+    return try->probe != 0 && w->s.state == SLUICE_MEMBER_COOLING
+           && sluice_member_number(w) == try->probe;
 }
 
 
@@ -242,6 +335,7 @@ sluice_member_return(sluice_member_word_t *w)
     w->s.until = w->s.since;
     w->s.probe = true;
     w->quota = false;
+    w->serial = 0;
 }
 
 
@@ -261,11 +355,15 @@ sluice_member_forgo(sluice_member_t *member,
     do {
         sluice_member_unpack(old, &w);
 
-        if (!sluice_member_own(&w, try)) {
+        if (sluice_member_own(&w, try)) {
+            sluice_member_return(&w);
+
+        } else if (sluice_member_own_early(&w, try)) {
+            w.serial = 0;
+
+        } else {
             return;
         }
-
-        sluice_member_return(&w);
 
     } while (!sluice_cas16(&member->state, &old, sluice_member_pack(&w)));
 }
@@ -307,7 +405,7 @@ sluice_member_level(const sluice_member_word_t *w,
     again = (w->s.state == SLUICE_MEMBER_PROBING)
             ? sluice_member_own(w, try)
             : w->s.until <= now && try->began >= w->s.since
-              && (breaker
+              && (w->s.guess
                   || w->s.until - w->s.since
                      >= sluice_member_grown(policy->cool, w->s.level,
                                             policy->cool_max));
@@ -328,19 +426,39 @@ sluice_member_hinted(uint64_t hint, uint64_t max)
 }
 
 
-/* the word that a failure wants; false: what is there stays */
+/*
+ * What there is stays, but an early try is over, and a guess is not tried
+ * early before `until`, which the upstream has asked for (0: it has not).
+ */
 
-static bool
+static void
+sluice_member_stays(sluice_member_word_t *w, const sluice_member_try_t *try,
+    uint64_t until)
+{
+    if (w->s.guess && until > w->s.since) {
+        w->s.since = until;
+        w->serial = 0;
+
+    } else if (sluice_member_own_early(w, try)) {
+        w->serial = 0;
+    }
+}
+
+
+/* the word that a failure wants; the state that it brings about, or -1 */
+
+static int
 sluice_member_worse(sluice_member_word_t *w,
     const sluice_member_policy_t *policy, const sluice_member_try_t *try,
     sluice_member_state_t state, sluice_member_reason_t reason,
     unsigned status, uint64_t hint, uint64_t now)
 {
-    bool      breaker, rests;
-    uint64_t  ms;
+    bool      breaker, guess, rests;
+    unsigned  level;
+    uint64_t  ms, until, asked;
 
     if (w->s.state == SLUICE_MEMBER_DISABLED) {
-        return false;
+        return -1;
     }
 
     rests = (w->s.state == SLUICE_MEMBER_COOLING
@@ -348,32 +466,41 @@ sluice_member_worse(sluice_member_word_t *w,
             && w->s.until > now;
 
     breaker = (reason == SLUICE_REASON_ERRORS);
-    w->s.level = sluice_member_level(w, policy, try, breaker, now);
+    guess = breaker
+            || (state == SLUICE_MEMBER_COOLING && hint == SLUICE_NEVER);
+    level = sluice_member_level(w, policy, try, breaker, now);
 
     if (state == SLUICE_MEMBER_DISABLED) {
-        w->s.level = 0;
+        level = 0;
         ms = SLUICE_NEVER;
         rests = false;
 
     } else if (breaker) {
-        ms = sluice_member_grown(policy->open, w->s.level, policy->open_max);
+        ms = sluice_member_grown(policy->open, level, policy->open_max);
 
     } else if (state == SLUICE_MEMBER_EXHAUSTED) {
-        w->s.level = 0;
+        level = 0;
         ms = (hint != SLUICE_NEVER)
              ? sluice_member_hinted(hint, policy->exhausted)
              : policy->exhausted;
 
     } else if (hint != SLUICE_NEVER) {
-        w->s.level = 0;
+        level = 0;
         ms = sluice_member_hinted(hint, policy->cool_max);
 
     } else {
-        ms = sluice_member_grown(policy->cool, w->s.level, policy->cool_max);
+        ms = sluice_member_grown(policy->cool, level, policy->cool_max);
     }
 
-    if (rests && sluice_member_after(now, ms) <= w->s.until) {
-        return false;
+    until = sluice_member_after(now, ms);
+
+    /* of a guess an early try may learn that it was too long */
+
+    if (rests && until <= w->s.until
+        && (guess || !sluice_member_own_early(w, try)))
+    {
+        sluice_member_stays(w, try, guess ? 0 : until);
+        return -1;
     }
 
     /* who was to be probed is so still: nobody has seen that it works */
@@ -385,11 +512,19 @@ sluice_member_worse(sluice_member_word_t *w,
     w->s.state = state;
     w->s.reason = reason;
     w->s.status = status;
-    w->s.since = now;
-    w->s.until = sluice_member_after(now, ms);
-    w->quota = false;
+    w->s.level = level;
 
-    return true;
+    /* what was asked for counts under a guess that is longer */
+
+    asked = !guess || !rests ? 0 : w->s.guess ? w->s.since : w->s.until;
+
+    w->s.since = (asked > now) ? asked : now;
+    w->s.until = until;
+    w->s.guess = guess;
+    w->quota = false;
+    w->serial = 0;
+
+    return state;
 }
 
 
@@ -399,7 +534,8 @@ sluice_member_fail(sluice_member_t *member,
     sluice_member_state_t state, sluice_member_reason_t reason,
     unsigned status, uint64_t hint, uint64_t now)
 {
-    sluice_u128_t         old;
+    int                   brought;
+    sluice_u128_t         old, new;
     sluice_member_word_t  w;
 
     old = sluice_load16(&member->state);
@@ -407,15 +543,13 @@ sluice_member_fail(sluice_member_t *member,
     do {
         sluice_member_unpack(old, &w);
 
-        if (!sluice_member_worse(&w, policy, try, state, reason, status, hint,
-                                 now))
-        {
-            return -1;
-        }
+        brought = sluice_member_worse(&w, policy, try, state, reason, status,
+                                      hint, now);
+        new = sluice_member_pack(&w);
 
-    } while (!sluice_cas16(&member->state, &old, sluice_member_pack(&w)));
+    } while (new != old && !sluice_cas16(&member->state, &old, new));
 
-    return state;
+    return brought;
 }
 
 
@@ -552,6 +686,7 @@ sluice_member_well(sluice_member_t *member, const sluice_member_try_t *try,
             sluice_member_unpack(old, &w);
 
             if (!sluice_member_own(&w, try)
+                && !sluice_member_own_early(&w, try)
                 && !(w.s.state == SLUICE_MEMBER_COOLING && !w.s.probe
                      && w.s.until <= now && w.s.since < try->began))
             {
@@ -628,6 +763,7 @@ sluice_member_error(sluice_member_t *member,
     sluice_member_unpack(sluice_load16(&member->state), &w);
 
     if (count < policy->errors && !sluice_member_own(&w, try)) {
+        sluice_member_forgo(member, try);
         return -1;
     }
 
@@ -700,7 +836,9 @@ sluice_member_cool(sluice_member_t *member, uint64_t now, uint64_t until)
         w.s.level = 0;
         w.s.since = now;
         w.s.until = until;
+        w.s.guess = false;
         w.quota = false;
+        w.serial = 0;
 
     } while (!sluice_cas16(&member->state, &old, sluice_member_pack(&w)));
 }

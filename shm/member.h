@@ -17,8 +17,18 @@
  * COOLING and EXHAUSTED end by themselves at their deadline.  If the word says
  * `probe` (a circuit breaker's, and exhaustion), the member is half open then:
  * one try at a time, over all workers, goes to it, by making it PROBING until
- * a deadline of the probe's own, past which another may try.  t/model/ has all
- * interleavings.
+ * a deadline of the probe's own, past which another may try.
+ *
+ * COOLING for as long as the upstream has not asked for is a *guess* of ours: a
+ * breaker's, and COOL's without a hint.  When nothing else can be had it may be
+ * tried before its deadline, but never before what an upstream has asked for
+ * meanwhile.  Such an early try keeps the word as it is but for `since` and its
+ * number.  Its success makes HEALTHY; its failure is as any, which with a
+ * deadline that is earlier changes nothing, but for its own hint: that one
+ * replaces the guess.  Any failure that changes the word ends it, and it needs
+ * no deadline: of who dies with it the guess remains.
+ *
+ * t/model/ has all interleavings.
  *
  * Times are monotonic milliseconds (clock.h).  Everything here may be called
  * from any process and thread; nothing locks, every retry is bounded by the
@@ -40,6 +50,9 @@
 #define SLUICE_MEMBER_WINDOWS  4
 #define SLUICE_MEMBER_REST_MIN 100u             /* ms: what a hint of no time
                                                    comes to                  */
+#define SLUICE_MEMBER_PARTS    1000u            /* that a rest has           */
+#define SLUICE_MEMBER_EARLY    1000u            /* ms: no rest is too long
+                                                   before that               */
 #define SLUICE_NEVER           UINT64_MAX       /* nobody knows when         */
 
 
@@ -95,7 +108,7 @@ typedef struct {
 
     sluice_u128_t               window[SLUICE_MEMBER_WINDOWS];
 
-    uint64_t                    used;           /* tries that went out       */
+    uint64_t                    used;           /* tries that were sent      */
     uint64_t                    answers[SLUICE_ANSWERS];
     uint64_t                    probes;         /* numbers given out         */
     uint64_t                    nonce;          /* the same, for windows     */
@@ -135,7 +148,7 @@ typedef struct {
 } sluice_member_try_t;
 
 
-/* the word, taken apart: as of one moment */
+/* the word, taken apart: as of one moment; since may be to come if guess */
 typedef struct {
     sluice_member_state_t   state;      /* a deadline that is over is kept   */
     sluice_member_reason_t  reason;
@@ -144,6 +157,7 @@ typedef struct {
     uint64_t                since;      /* ms                                */
     uint64_t                until;      /* ms, SLUICE_NEVER; HEALTHY: 0      */
     bool                    probe;      /* half open when that is over       */
+    bool                    guess;      /* nobody but us has said until when */
 } sluice_member_status_t;
 
 
@@ -173,6 +187,23 @@ uint64_t sluice_member_probe(sluice_member_t *member, uint64_t now,
     uint64_t timeout);
 
 /*
+ * How many parts of SLUICE_MEMBER_PARTS of a rest are over that is a guess,
+ * since it began, was last tried early, or might be; 0: it may not be tried,
+ * which is so for the first SLUICE_MEMBER_EARLY ms.
+ */
+unsigned sluice_member_rested(sluice_member_t *member, uint64_t now);
+
+/*
+ * Makes the caller's the one early try.  Returns its number, a probe's, or 0:
+ * the rest is no guess, or a rival has changed the word.  How often it is done
+ * is the caller's to say: another early try ends this one.
+ */
+uint64_t sluice_member_early(sluice_member_t *member, uint64_t now);
+
+/* whether the early try of that time has not been answered */
+bool sluice_member_out(sluice_member_t *member, uint64_t began);
+
+/*
  * Judges an answer.  status: HTTP's, 0 if there was none.  hint: how long the
  * upstream asks to wait, in ms from now, SLUICE_NEVER if it does not say; one
  * below SLUICE_MEMBER_REST_MIN counts as that.  Counts it by its class (but
@@ -180,9 +211,9 @@ uint64_t sluice_member_probe(sluice_member_t *member, uint64_t now,
  * answer has brought about, or -1: none, or the one that was there before a
  * probe that has shown nothing.
  *
- *   WELL          ends its own probe, and a cooldown that is over if its try
- *                 began after that; of what failed in a row nothing is left
- *                 that was before it began
+ *   WELL          ends its own probe, the guess that it is an early try of, and
+ *                 a cooldown that is over if its try began after that; of what
+ *                 failed in a row nothing is left that was before it began
  *   CLIENT, NONE  say nothing; one's own probe is given back, and another try
  *                 may be it at once
  *   COOL          cools; repeated if the try began when the last time was over,
@@ -191,8 +222,8 @@ uint64_t sluice_member_probe(sluice_member_t *member, uint64_t now,
  *                 little
  *   DENIED        a strike, if its try began when the last one was counted
  *   EXHAUSTED     half open when that is over
- *   the others    in a row, and of a probe at once, open the breaker: COOLING,
- *                 half open afterwards
+ *   the others    in a row, and of a probe at once (not of an early try), open
+ *                 the breaker: COOLING, half open afterwards
  *
  * Within one millisecond what is counted comes before what begins.
  */
@@ -201,7 +232,7 @@ int sluice_member_answer(sluice_member_t *member,
     sluice_answer_t answer, sluice_member_reason_t reason, unsigned status,
     uint64_t hint, uint64_t now);
 
-/* a try that will not be: its probe is given back, and nothing is counted */
+/* a try that will not be: if it was the probe, or an early one, another is */
 void sluice_member_forgo(sluice_member_t *member,
     const sluice_member_try_t *try);
 

@@ -16,6 +16,7 @@
 
 #define SLUICE_POOL_ROW    8            /* lines that are added up at once   */
 #define SLUICE_POOL_WAIT   2000         /* ms, for whoever gives out lines   */
+#define SLUICE_EARLY_TIME  20           /* bits below it, of control->early  */
 
 
 typedef struct {
@@ -537,6 +538,61 @@ sluice_pool_others(const sluice_pool_t *pool, unsigned slot,
 
         k++;
     }
+}
+
+
+/*
+ * Who was killed after he had claimed the word, and before he changed the
+ * member's, has not answered either: nobody waits for him.
+ */
+
+static bool
+sluice_pool_early_after(const sluice_pool_t *pool, uint64_t last, uint64_t now,
+    uint64_t timeout)
+{
+    uint64_t          began;
+    sluice_member_t  *member;
+
+    began = last >> SLUICE_EARLY_TIME;
+    member = &pool->members[last % SLUICE_POOL_MEMBERS];
+
+    return last == 0
+           || (now >= began && now - began >= SLUICE_POOL_EARLY
+               && (now - began >= timeout
+                   || !sluice_member_out(member, began)));
+}
+
+
+bool
+sluice_pool_early_due(const sluice_pool_t *pool, uint64_t now,
+    uint64_t timeout)
+{
+    return sluice_pool_early_after(pool,
+                                   __atomic_load_n(&pool->control->early,
+                                                   __ATOMIC_ACQUIRE),
+                                   now, timeout);
+}
+
+
+uint64_t
+sluice_pool_early(sluice_pool_t *pool, unsigned line, uint64_t now,
+    uint64_t timeout)
+{
+    uint64_t  last;
+
+    last = __atomic_load_n(&pool->control->early, __ATOMIC_ACQUIRE);
+
+    if (!sluice_pool_early_after(pool, last, now, timeout)
+        || !__atomic_compare_exchange_n(&pool->control->early, &last,
+                                        now << SLUICE_EARLY_TIME | line, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+    {
+        return 0;
+    }
+
+    sluice_fault("pool.early");
+
+    return sluice_member_early(&pool->members[line], now);
 }
 
 

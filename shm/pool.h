@@ -34,14 +34,18 @@
 
 #define SLUICE_POOL_PREFIX    "pool."
 #define SLUICE_POOL_MEMBERS   1024     /* lines, former members' included   */
+#define SLUICE_POOL_EARLY     1000     /* ms between two early tries        */
 
 
 typedef struct {
     uint32_t  slots;            /* columns from this one on are all zero     */
-    uint8_t   reserved[124];
+    uint32_t  reserved0;
+    uint64_t  early;            /* the last early try: ms:44, line:20        */
+    uint8_t   reserved1[112];
 } sluice_pool_control_t;
 
 _Static_assert(sizeof(sluice_pool_control_t) == 128, "pool control");
+_Static_assert(offsetof(sluice_pool_control_t, early) == 8, "pool control");
 
 
 typedef struct {
@@ -93,6 +97,17 @@ uint32_t sluice_pool_in_flight(const sluice_pool_t *pool, unsigned line);
 /* of n lines, the caller's own slot left out; one run over all slots in use */
 void sluice_pool_others(const sluice_pool_t *pool, unsigned slot,
     const uint16_t *lines, unsigned n, uint32_t *in_flight);
+
+/*
+ * An early try (member.h) of one of the pool's members: over all workers one at
+ * a time, until it has been answered or `timeout` ms are over, and one in
+ * SLUICE_POOL_EARLY.  due: whether there may be one.  early: its number, or 0:
+ * it is not due any more, or not of that member.
+ */
+bool sluice_pool_early_due(const sluice_pool_t *pool, uint64_t now,
+    uint64_t timeout);
+uint64_t sluice_pool_early(sluice_pool_t *pool, unsigned line, uint64_t now,
+    uint64_t timeout);
 
 /*
  * Zeroes a dead slot's columns in every pool of the directory.  false: for

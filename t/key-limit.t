@@ -234,7 +234,7 @@ p a used=1 in_flight=0
 --- error_code eval
 [502, 200, 429]
 --- x_members
-p a used=2 in_flight=0 connect=1
+p a used=1 in_flight=0 connect=1
 
 
 

@@ -199,6 +199,6 @@ two a used=2 in_flight=0
 --- error_code eval
 [200, 200, 200, 502, 503]
 --- x_members
-p a used=4 in_flight=0 state=cooling
+p a used=3 in_flight=0 state=cooling
 --- x_log
 1: key "a" of pool "p" is cooling

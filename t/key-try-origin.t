@@ -329,7 +329,7 @@ status=502 tries=1 keys=502@a
 outcome=no_key tries=0
 --- x_members
 hashed a used=0
-p a used=2 in_flight=0 connect=2
+p a used=0 in_flight=0 connect=2
 
 
 
@@ -447,4 +447,4 @@ keys=401@a+200@b
 [502, 502, 200]
 --- x_members
 hashed a used=0
-p a used=3 in_flight=0 connect=2 state=healthy
+p a used=1 in_flight=0 connect=2 state=healthy

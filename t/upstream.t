@@ -28,7 +28,7 @@ GET /t
 --- x_records
 outcome=admitted status=502 tries=1 upstream=~^502@127\.0\.0\.1:1$ connect=- received=0 key=a flags=- first_byte=~^[0-9]
 --- x_members
-p a used=1 in_flight=0
+p a used=0 in_flight=0
 
 
 

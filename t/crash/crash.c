@@ -1298,6 +1298,71 @@ crash_probe_check(crash_t *c)
 }
 
 
+/* a member that rests for 100 s by a guess, and early tries of it */
+
+static int
+crash_early_work(sluice_dir_t *dir, crash_truth_t *truth)
+{
+    unsigned                i;
+    uint64_t                now, early;
+    sluice_pool_t           pool;
+    sluice_member_t        *m;
+    sluice_member_try_t     try = { .began = 1000 };
+    sluice_member_policy_t  policy = { .cool = 100000, .cool_max = 100000 };
+
+    (void) truth;
+
+    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    m = &pool.members[0];
+    (void) sluice_member_answer(m, &policy, &try, SLUICE_ANSWER_COOL,
+                                SLUICE_REASON_STATUS, 429, SLUICE_NEVER, 1000);
+
+    for (i = 1; i < 9; i++) {
+        now = 1000 + i * SLUICE_POOL_EARLY;
+        early = sluice_pool_early(&pool, 0, now, 2 * SLUICE_POOL_EARLY);
+        util_check(early != 0);
+        (void) crash_answer(m, SLUICE_ANSWER_NONE, now, early);
+    }
+
+    return 0;
+}
+
+
+/*
+ * The guess remains, and the next early try comes in time: at once if nobody
+ * went out, and else when the dead one's time is over.
+ */
+
+static bool
+crash_early_check(crash_t *c)
+{
+    bool              half;
+    uint64_t          now, late, early;
+    sluice_pool_t     pool;
+    sluice_member_t  *m;
+
+    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+
+    m = &pool.members[0];
+    now = 1000 + c->n * SLUICE_POOL_EARLY;
+    late = strcmp(c->name, "pool.early") == 0 ? SLUICE_POOL_EARLY
+                                              : 2 * SLUICE_POOL_EARLY;
+
+    expect(sluice_member_recovery(m, now, &half) == 101000);
+    expect(sluice_pool_early(&pool, 0, now + late - 1, 2 * SLUICE_POOL_EARLY)
+           == 0);
+
+    early = sluice_pool_early(&pool, 0, now + late, 2 * SLUICE_POOL_EARLY);
+    expect(early != 0);
+    expect(crash_answer(m, SLUICE_ANSWER_WELL, now + late, early)
+           == SLUICE_MEMBER_HEALTHY);
+    sluice_pool_close(&c->d.dir, &pool);
+
+    return true;
+}
+
+
 /* what was counted is; a row that is full needs one more to be so */
 
 static bool
@@ -1504,6 +1569,10 @@ static const crash_scenario_t  crash_scenarios[] = {
       crash_take_check, crash_slot_prepare, 7 },
     { "member.probing", "answer",
       crash_probe_check, NULL, 7 },
+    { "pool.early", "early",
+      crash_early_check, NULL, 7 },
+    { "member.early", "early",
+      crash_early_check, NULL, 7 },
     { "member.counted", "answer",
       crash_row_check, NULL, 3 },
     { "member.denied", "answer",
@@ -1534,6 +1603,7 @@ static const struct {
     { "member", crash_member_work },
     { "take", crash_take_work },
     { "answer", crash_answer_work },
+    { "early", crash_early_work },
     { "window", crash_window_work }
 };
 

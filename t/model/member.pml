@@ -5,28 +5,35 @@
  * if it is half open, and bring an answer some time later: COOL for one tick
  * of the clock or two, EXHAUSTED, well, or none; ROUNDS times.  With ERRORS,
  * instead of EXHAUSTED, errors: so many in a row open the breaker, one of a
- * probe at once.  An operator cools, disables, enables, in any order, OPS
- * times.  The clock goes to CLOCK at any time; everybody reads it when an
- * answer has come, and may be stopped for as long as one likes before the
- * answer is judged.  DEATHS tries never bring one.  HALF: the member is half
- * open at first.
+ * probe at once.  With GUESS, too, COOL for three ticks that nobody asks for,
+ * the breaker's being such a guess as well, and early tries, one after another:
+ * how often is for the pool to say.  An operator cools, disables, enables, in
+ * any order, OPS times.  The clock goes to CLOCK at any time; everybody reads
+ * it when an answer has come, and may be stopped for as long as one likes
+ * before the answer is judged.  DEATHS tries never bring one.  HALF: the member
+ * is half open at first.
  *
- * A word is W(state, probe, serial, since, until).  Levels and reasons change
- * nothing of what wins, and EXHAUSTED is here a cooldown that ends half open.
- * Strikes are a row as errors are, of which DISABLED is the end.
+ * A word is W(state, probe, guess, serial, since, until).  Levels and reasons
+ * change nothing of what wins, and EXHAUSTED is here a cooldown that ends half
+ * open.  Strikes are a row as errors are, of which DISABLED is the end.
  *
  * Claim: nobody takes the member before the latest deadline that a failure
- * has asked for, but for what the operator does; a success that began before
- * a failure was seen ends nothing of it; of the probes that nothing has ended
- * one is out at a time, and another's result does not count for it; DISABLED
- * is left by the operator alone; a row of errors is never left full.
+ * has asked for, but for what the operator does; nor before that of a guess,
+ * but by an early try, or after one that was told another; a success that
+ * began before a failure was seen ends nothing of it; of the probes that
+ * nothing has ended one is out at a time, and another's result does not count
+ * for it, nor for an early try that is over; DISABLED is left by the operator
+ * alone; a row of errors is never left full.
  *
  * Planted bugs: FIRST_WINS and SHORTER keep or take the wrong deadline, EARLY
  * lets a success end what is not over, BEFORE and SAME one that began before,
  * or within the same tick, NO_SERIAL takes any probe for one's own, REPEATS
  * numbers all probes alike, STORE sends a probe without a compare, NO_STICK
  * lets a failure replace DISABLED, BLIND writes a success without a compare,
- * UNCLEARED leaves a row as it is when the breaker opens.
+ * UNCLEARED leaves a row as it is when the breaker opens.  Of early tries:
+ * EARLY_ALL tries any rest, UNDER, ABOVE and AGAIN do not heed what is asked
+ * for while a guess stands, before it, or before the guess after it,
+ * EARLY_STORE tries without a compare, EARLY_ANY takes any for one's own.
  */
 
 #ifndef NP
@@ -50,12 +57,14 @@
 #define PROBING   2
 #define DISABLED  3
 
-#define W(st, p, n, s, u)  ((st) + 4 * (p) + 8 * (n) + 64 * (s) + 1024 * (u))
+#define W(st, p, g, n, s, u)                                                  \
+    ((st) + 4 * (p) + 8 * (n) + 64 * (s) + 1024 * (u) + 16384 * (g))
 #define state(v)   ((v) & 3)
 #define probe(v)   (((v) >> 2) & 1)
 #define serial(v)  (((v) >> 3) & 7)
 #define since(v)   (((v) >> 6) & 15)
 #define until(v)   (((v) >> 10) & 15)
+#define guess(v)   (((v) >> 14) & 1)
 
 #ifdef REPEATS
 #define NUMBER 1
@@ -70,6 +79,8 @@ byte done, dead;
 /* what the claims speak of */
 
 byte deadline;          /* the latest that is asked for                      */
+byte guessed;           /* ... and that nobody has                           */
+byte early;             /* whose early try would count                       */
 byte out, expires;      /* whose probe, and until when                       */
 byte trying;            /* who is out on a try: a bit each                   */
 byte before[NP];        /* who was so when I saw my failure...               */
@@ -78,7 +89,8 @@ byte missed;            /* ... and when that was seen which the word is of   */
 inline set(v)
 {
     assert(state(word) != DISABLED);
-    word = v
+    word = v;
+    early = 0
 }
 
 #ifdef NO_SERIAL
@@ -87,18 +99,32 @@ inline set(v)
 #define OWN(v)       (n != 0 && state(v) == PROBING && serial(v) == n)
 #endif
 
+#ifdef EARLY_ANY
+#define OWN_EARLY(v) (n != 0 && state(v) == RESTING && serial(v) != 0)
+#else
+#define OWN_EARLY(v) (n != 0 && state(v) == RESTING && serial(v) == n)
+#endif
+
 #ifdef NO_STICK
 #define STICKS(v)  false
 #else
 #define STICKS(v)  (state(v) == DISABLED)
 #endif
 
-#if defined(FIRST_WINS)
-#define STAYS(v, u)  (state(v) == RESTING && until(v) > t)
-#elif defined(SHORTER)
-#define STAYS(v, u)  (state(v) == RESTING && until(v) > t && u > until(v))
+#define RESTS(v)     (state(v) == RESTING && until(v) > t)
+
+#ifdef EARLY_ALL
+#define GUESSED(v)   RESTS(v)
 #else
-#define STAYS(v, u)  (state(v) == RESTING && until(v) > t && u <= until(v))
+#define GUESSED(v)   (RESTS(v) && guess(v) == 1 && since(v) < t)
+#endif
+
+#if defined(FIRST_WINS)
+#define STAYS(v, u)  RESTS(v)
+#elif defined(SHORTER)
+#define STAYS(v, u)  (RESTS(v) && u > until(v))
+#else
+#define STAYS(v, u)  (RESTS(v) && u <= until(v))
 #endif
 
 #if defined(BEFORE)
@@ -117,29 +143,65 @@ inline set(v)
 
 #define ENDS(v)      (state(v) == RESTING && !probe(v) && OVER(v) && AFTER(v))
 
-/* a failure asks for it, whoever has brought more before */
+/* a failure asks for it, or guesses, whoever has brought more before */
 
 inline ask(u)
 {
     if
-    :: u > deadline -> deadline = u
+    :: g && u > guessed -> guessed = u
+    :: !g && u > deadline -> deadline = u
     :: else
     fi
 }
 
 /*
- * sluice_member_fail: rest for h, half open afterwards if f.  What stays is
- * decided by what was seen, when it was seen.
+ * sluice_member_worse: rest for h, half open afterwards if f, a guess if g.
+ * What stays is decided by what was seen, when it was seen.
  */
+
+inline stays()
+{
+    if
+#ifndef UNDER
+    :: !g && guess(old) && t + h > since(old) ->
+        new = W(RESTING, probe(old), 1, 0, (t + h), until(old))
+#endif
+    :: else ->
+        if
+        :: OWN_EARLY(old) ->
+            new = W(RESTING, probe(old), guess(old), 0, since(old), until(old))
+        :: else -> new = old
+        fi
+    fi
+}
 
 inline look()
 {
     d_step {
         old = word;
+        new = old;
         if
         :: STICKS(old) -> ok = 1
-        :: !STICKS(old) && STAYS(old, t + h) -> ask(t + h); ok = 1
-        :: else
+        :: !STICKS(old) && STAYS(old, t + h) && (g || !OWN_EARLY(old)) ->
+            stays();
+            if
+            :: new == old -> ask(t + h); ok = 1
+            :: else
+            fi
+        :: else ->
+            asked = t;
+            if
+#ifndef ABOVE
+            :: g && RESTS(old) && !guess(old) -> asked = until(old)
+#endif
+#ifndef AGAIN
+            :: g && RESTS(old) && guess(old) == 1 && since(old) > t ->
+                asked = since(old)
+#endif
+            :: else
+            fi;
+            new = W(RESTING, (probe(old) | f), g, 0, asked, (t + h));
+            asked = 0
         fi
     }
 }
@@ -155,9 +217,14 @@ inline fail()
                 :: state(old) == PROBING -> out = 0
                 :: else
                 fi;
-                set(W(RESTING, (probe(old) | f), 0, t, t + h));
+                if
+                :: OWN_EARLY(old) && !g -> guessed = 0
+                :: else
+                fi;
+                set(new);
                 ask(t + h);
                 missed = before[me];
+                new = 0;
                 ok = 1 }
     od
 }
@@ -168,19 +235,22 @@ inline well()
 {
     old = word;
     do
-    :: !OWN(old) && !ENDS(old) -> break
+    :: !OWN(old) && !OWN_EARLY(old) && !ENDS(old) -> break
 #ifdef BLIND
-    :: atomic { (OWN(old) || ENDS(old)) ->
+    :: atomic { (OWN(old) || OWN_EARLY(old) || ENDS(old)) ->
 #else
-    :: atomic { (OWN(old) || ENDS(old)) && word != old -> old = word }
-    :: atomic { (OWN(old) || ENDS(old)) && word == old ->
+    :: atomic { (OWN(old) || OWN_EARLY(old) || ENDS(old)) && word != old ->
+                old = word }
+    :: atomic { (OWN(old) || OWN_EARLY(old) || ENDS(old)) && word == old ->
 #endif
                 if
                 :: state(old) == PROBING -> assert(out == me + 1); out = 0
                 :: else -> assert(!((missed >> me) & 1))
                 fi;
+                assert(!OWN_EARLY(old) || early == me + 1);
                 set(0);
                 missed = 0;
+                guessed = 0;
                 break }
     od;
 #ifdef ERRORS
@@ -199,21 +269,26 @@ inline give_back()
 {
     old = word;
     do
-    :: !OWN(old) -> break
-    :: atomic { OWN(old) && word != old -> old = word }
+    :: !OWN(old) && !OWN_EARLY(old) -> break
+    :: atomic { (OWN(old) || OWN_EARLY(old)) && word != old -> old = word }
     :: atomic { OWN(old) && word == old ->
                 assert(out == me + 1);
-                set(W(RESTING, 1, 0, since(old), since(old)));
+                set(W(RESTING, 1, 0, 0, since(old), since(old)));
                 out = 0;
+                break }
+    :: atomic { OWN_EARLY(old) && word == old ->
+                assert(early == me + 1);
+                set(W(RESTING, probe(old), guess(old), 0, since(old),
+                      until(old)));
                 break }
     od
 }
 
 proctype user(byte me)
 {
-    byte t, began, n, h, k, count, round;
-    short old;
-    bit ok, f;
+    byte t, began, n, h, k, count, asked, round;
+    short old, new;
+    bit ok, f, g;
 
     /* the clock is read, then the word: what it says may have changed */
 
@@ -233,9 +308,10 @@ again:
     atomic {
         old = word;
         if
+        :: GUESSED(old) -> goto sooner
         :: (state(old) == DISABLED
             || (state(old) != HEALTHY && until(old) > t)) -> goto next
-        :: else -> assert(now >= deadline)
+        :: else -> assert(now >= deadline && now >= guessed)
         fi;
         if
         :: state(old) == PROBING || (state(old) == RESTING && probe(old))
@@ -255,9 +331,35 @@ again:
 #endif
             n = NUMBER;
             assert(out == 0 || expires <= t);
-            set(W(PROBING, 1, n, t, t + 1));
+            set(W(PROBING, 1, 0, n, t, (t + 1)));
             out = me + 1;
             expires = t + 1
+        :: else -> goto next
+        fi
+    };
+    goto answer;
+
+    /* sluice_member_early: it goes out with the word as it is, not before */
+
+sooner:
+    atomic {
+        if
+        :: true -> goto next
+        :: true -> probes++
+        fi
+    };
+    atomic {
+        if
+#ifdef EARLY_STORE
+        :: true ->
+#else
+        :: word == old ->
+#endif
+            n = NUMBER;
+            assert(t >= deadline);
+            set(W(RESTING, probe(old), guess(old), n, t, until(old)));
+            early = me + 1;
+            missed = missed & ~(1 << me)
         :: else -> goto next
         fi
     };
@@ -271,6 +373,9 @@ answer:
         :: dead < DEATHS -> dead++; before[me] = 0; goto gone
         :: h = 1; goto failed
         :: h = 2; goto failed
+#ifdef GUESS
+        :: h = 3; g = 1; goto failed
+#endif
         :: goto worked
         :: n != 0 -> goto silent
 #ifdef ERRORS
@@ -307,11 +412,14 @@ error:
     atomic {
         h = 1;
         f = 1;
+#ifdef GUESS
+        g = 1;
+#endif
         if
 #ifdef ERRORS
         :: count >= ERRORS || OWN(word)
 #endif
-        :: else -> goto next
+        :: else -> g = 0; goto silent
         fi
     };
     fail();
@@ -328,7 +436,8 @@ next:
     atomic {
         trying = trying & ~(1 << me);
         before[me] = 0;
-        old = 0; n = 0; t = 0; began = 0; ok = 0; h = 0; f = 0;
+        old = 0; new = 0; n = 0; t = 0; began = 0; ok = 0; h = 0; f = 0;
+        g = 0;
         count = 0;
         round++;
         if
@@ -352,15 +461,17 @@ proctype operator()
 
         /* each is a loop until its compare succeeds: one step in the end */
 
-        :: d_step { word = W(DISABLED, 0, 0, 0, 0); out = 0 }
-        :: d_step { word = 0; out = 0; deadline = 0; missed = 0;
+        :: d_step { word = W(DISABLED, 0, 0, 0, 0, 0); out = 0; early = 0 }
+        :: d_step { word = 0; out = 0; early = 0; deadline = 0; guessed = 0;
+                    missed = 0;
                     row = 0; last = 0 }
         :: d_step {
                if
                :: state(word) != DISABLED ->
-                   set(W(RESTING, probe(word), 0, now, now + 1));
+                   set(W(RESTING, probe(word), 0, 0, now, (now + 1)));
                    out = 0;
                    deadline = now + 1;
+                   guessed = 0;
                    missed = trying
                :: else
                fi
@@ -377,7 +488,7 @@ init
 
     atomic {
 #ifdef HALF
-        word = W(RESTING, 1, 0, 0, 0);
+        word = W(RESTING, 1, 0, 0, 0, 0);
 #endif
         do
         :: p < NP -> run user(p); p++

@@ -6,6 +6,8 @@
  * answers: all kinds of them, probes, and an operator who disables and
  * enables: nobody takes the member before the latest deadline that was asked
  * for, and while the operator has it disabled it is.
+ * early: the same with guesses, and early tries of them: what was asked for is
+ * kept, whatever was guessed.
  * probes: one at a time until its deadline, as long as none of them fails.
  * places: never more in flight than max_conns, and none when all are dead.
  * windows: more kinds than words, so that words change hands all the time:
@@ -47,6 +49,7 @@ typedef struct {
     uint64_t               kills;
     uint64_t               done;        /* of what the run is about          */
     uint64_t               refused;
+    uint64_t               early;
 
     uint64_t               epoch;       /* odd: the operator is at work      */
     uint64_t               deadline;    /* the epoch's: epoch:24, ms:40      */
@@ -125,10 +128,10 @@ stress_taken(uint64_t deadline, uint64_t epoch)
 
 
 static void
-stress_try(uint64_t *seed)
+stress_try(uint64_t *seed, bool guesses)
 {
     int                   brought;
-    bool                  half;
+    bool                  guess, half;
     uint64_t              deadline, epoch, now, hint;
     sluice_answer_t       answer;
     sluice_member_t      *m;
@@ -153,11 +156,19 @@ stress_try(uint64_t *seed)
     try.probe = 0;
 
     if (sluice_member_recovery(m, now, &half) != 0) {
-        add(&stress->clock, 1);
-        return;
-    }
 
-    if (half) {
+        if (guesses && util_random(seed) % 4 == 0) {
+            try.probe = sluice_member_early(m, now);
+        }
+
+        if (try.probe == 0) {
+            add(&stress->clock, 1);
+            return;
+        }
+
+        add(&stress->early, 1);
+
+    } else if (half) {
         try.probe = sluice_member_probe(m, now, stress_policy.probe);
 
         if (try.probe == 0) {
@@ -170,17 +181,23 @@ stress_try(uint64_t *seed)
 
     answer = answers[util_random(seed) % 16];
     hint = SLUICE_MEMBER_REST_MIN + util_random(seed) % 200;
+    guess = guesses && util_random(seed) % 2 == 0
+            && answer == SLUICE_ANSWER_COOL;
 
     epoch = load(&stress->epoch);
     now = load(&stress->clock);
 
     brought = sluice_member_answer(m, &stress_policy, &try, answer,
-                                   SLUICE_REASON_STATUS, 500, hint, now);
+                                   SLUICE_REASON_STATUS, 500,
+                                   guess ? SLUICE_NEVER : hint, now);
 
     if (answer == SLUICE_ANSWER_COOL || answer == SLUICE_ANSWER_EXHAUSTED) {
-        stress_ask(epoch, now + hint);
 
-    } else if (brought == SLUICE_MEMBER_COOLING) {
+        if (!guess) {
+            stress_ask(epoch, now + hint);
+        }
+
+    } else if (brought == SLUICE_MEMBER_COOLING && !guesses) {
         stress_ask(epoch, now + stress_policy.open);
     }
 
@@ -216,7 +233,7 @@ stress_operate(uint64_t *seed)
 
 
 static void
-stress_answers(unsigned number, uint64_t *seed)
+stress_all(unsigned number, uint64_t *seed, bool guesses)
 {
     if (number == 0) {
 
@@ -233,7 +250,21 @@ stress_answers(unsigned number, uint64_t *seed)
         }
     }
 
-    stress_try(seed);
+    stress_try(seed, guesses);
+}
+
+
+static void
+stress_answers(unsigned number, uint64_t *seed)
+{
+    stress_all(number, seed, false);
+}
+
+
+static void
+stress_early(unsigned number, uint64_t *seed)
+{
+    stress_all(number, seed, true);
 }
 
 
@@ -438,6 +469,7 @@ static const stress_run_t  *stress_of;
 
 static const stress_run_t   stress_runs[] = {
     { "answers", stress_answers },
+    { "early", stress_early },
     { "probes", stress_probes },
     { "places", stress_places },
     { "windows", stress_windows }
@@ -564,12 +596,13 @@ stress_run(const stress_run_t *of, bool fork, double seconds)
         left += sluice_pool_in_flight(&pool, i);
     }
 
-    printf("# %s, %s: %llu done, %llu refused, %llu probes, %llu of the "
-           "operator, %llu killed, wrong %llu, left %u\n", of->name,
-           fork ? "processes" : "threads",
+    printf("# %s, %s: %llu done, %llu refused, %llu probes, %llu "
+           "early, %llu of the operator, %llu killed, wrong %llu, left %u\n",
+           of->name, fork ? "processes" : "threads",
            (unsigned long long) stress->done,
            (unsigned long long) stress->refused,
            (unsigned long long) stress->member[0].probes,
+           (unsigned long long) stress->early,
            (unsigned long long) stress->epoch / 2,
            (unsigned long long) stress->kills,
            (unsigned long long) stress->wrong, left);
@@ -577,9 +610,15 @@ stress_run(const stress_run_t *of, bool fork, double seconds)
     util_check(stress->wrong == 0);
     util_check(left == 0);
     util_check(stress->done > 1000);
-    util_check(of->step == stress_answers || stress->refused > 10);
-    util_check(of->step != stress_answers || stress->epoch > 20);
-    util_check(of->step != stress_answers || stress->member[0].probes > 100);
+
+    if (of->step == stress_answers || of->step == stress_early) {
+        util_check(stress->epoch > 20);
+        util_check(stress->member[0].probes - stress->early > 100);
+        util_check(of->step == stress_answers || stress->early > 100);
+
+    } else {
+        util_check(stress->refused > 10);
+    }
 
     printf("ok %u - %s, %s\n", ++stress_tests, of->name,
            fork ? "processes" : "threads");

@@ -5,8 +5,10 @@
  * balance.c is included for its statics, and to let rivals be faster.
  */
 
-#include "member.h"
+#include "pool.h"
 
+static uint64_t test_pool_early(sluice_pool_t *pool, unsigned line,
+    uint64_t now, uint64_t timeout);
 static uint64_t test_member_probe(sluice_member_t *member, uint64_t now,
     uint64_t timeout);
 static bool test_member_charge(sluice_member_t *member,
@@ -15,11 +17,13 @@ static bool test_member_charge(sluice_member_t *member,
 
 #define sluice_member_probe   test_member_probe
 #define sluice_member_charge  test_member_charge
+#define sluice_pool_early     test_pool_early
 
 #include "balance.c"
 
 #undef sluice_member_probe
 #undef sluice_member_charge
+#undef sluice_pool_early
 
 #include "util.h"
 
@@ -41,6 +45,7 @@ static sluice_error_t           test_error;
 
 /* what a rival does right before us, once */
 static bool                     test_rival_probes;
+static bool                     test_rival_early;
 static uint64_t                 test_rival_charges;
 
 static const sluice_member_policy_t  test_policy = {
@@ -59,6 +64,19 @@ test_member_probe(sluice_member_t *member, uint64_t now, uint64_t timeout)
     }
 
     return sluice_member_probe(member, now, timeout);
+}
+
+
+static uint64_t
+test_pool_early(sluice_pool_t *pool, unsigned line, uint64_t now,
+    uint64_t timeout)
+{
+    if (test_rival_early) {
+        test_rival_early = false;
+        assert_true(sluice_pool_early(pool, line, now, timeout) != 0);
+    }
+
+    return sluice_pool_early(pool, line, now, timeout);
 }
 
 
@@ -178,7 +196,8 @@ test_take(sluice_balance_t *balance, sluice_balance_set_t *had,
     memset(&none, 0, sizeof(none));
     had = (had != NULL) ? had : &none;
 
-    test_look = sluice_balance_look(balance, had, tokens, now, &retry);
+    test_look = sluice_balance_look(balance, had, tokens, TEST_PROBE, now,
+                                    &retry);
 
     rc = sluice_balance_take(balance, had, prefer, hash, tokens, TEST_PROBE,
                              now, &test_hold, &test_retry);
@@ -390,7 +409,8 @@ test_least_used(void **state)
         sluice_balance_give(balance, &test_hold);
     }
 
-    (void) sluice_balance_look(other, NULL, 0, TEST_NOW, &test_retry);
+    (void) sluice_balance_look(other, NULL, 0, TEST_PROBE, TEST_NOW,
+                               &test_retry);
 
     for (i = 0; i < 10; i++) {
         assert_int_equal(test_any(other, TEST_NOW), 0);
@@ -1018,8 +1038,12 @@ test_probes(void **state)
     test_answer(0, SLUICE_ANSWER_ERROR, now, SLUICE_NEVER);
     test_answer(1, SLUICE_ANSWER_ERROR, now, SLUICE_NEVER);
 
-    /* both breakers are open: that is nothing a slower client could mend */
+    /*
+     * Both breakers are open: that is nothing a slower client could mend.  No
+     * early try comes in between, the last one is of now.
+     */
 
+    test_pool.control->early = (uint64_t) now << 20;
     assert_int_equal(test_any(balance, now + 999), TEST_NONE);
     assert_true(test_retry == 1);
 
@@ -1052,6 +1076,130 @@ test_probes(void **state)
     assert_int_equal(test_any(balance, now + TEST_PROBE), TEST_NONE);
 
     free(other);
+    free(balance);
+    test_close(d);
+}
+
+
+/* one that rests for as long as we have guessed, when there is no other */
+
+static void
+test_early(void **state)
+{
+    uint64_t                now;
+    util_dir_t             *d = *state;
+    sluice_balance_t       *balance, *other;
+    sluice_balance_set_t    had;
+    sluice_balance_hold_t   early;
+
+    test_open(d, 4);
+    balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+    other = test_balance(SLUICE_BALANCE_LEAST_USED, 200);
+    now = TEST_NOW;
+
+    /* "b" and "c" by a guess, the others because they were asked to */
+
+    test_answer(0, SLUICE_ANSWER_COOL, now, 59000);
+    test_answer(1, SLUICE_ANSWER_COOL, now, SLUICE_NEVER);
+    test_answer(2, SLUICE_ANSWER_COOL, now + 1000, SLUICE_NEVER);
+    sluice_member_cool(test_member(3), now, now + 58000);
+
+    /* a tenth of it at least, and Retry-After knows of none */
+
+    assert_int_equal(test_any(balance, now + 5999), TEST_COOLING);
+    assert_true(test_retry == 58000 - 5999);
+
+    /* the one that has rested longest: one at a time, over all workers */
+
+    now += 7001;
+    assert_int_equal(test_any(balance, now), 1);
+    assert_true(test_hold.try.probe != 0);
+    early = test_hold;
+    assert_int_equal(test_any(balance, now), TEST_COOLING);
+    assert_int_equal(test_any(other, now + SLUICE_POOL_EARLY), TEST_COOLING);
+    assert_int_equal(test_any(other, now + TEST_PROBE - 1), TEST_COOLING);
+
+    /* its time is over: the next */
+
+    assert_int_equal(test_any(other, now + TEST_PROBE), 2);
+    sluice_balance_give(other, &test_hold);
+
+    /* answered, and then no more often than that */
+
+    now += TEST_PROBE;
+    (void) sluice_member_answer(test_member(2), &test_policy, &test_hold.try,
+                                SLUICE_ANSWER_NONE, 0, 0, SLUICE_NEVER, now);
+    assert_int_equal(test_any(balance, now + SLUICE_POOL_EARLY - 1),
+                     TEST_COOLING);
+
+    /* nor one that this request has had, or that has rested too little since */
+
+    memset(&had, 0, sizeof(had));
+    sluice_balance_set(&had, 1);
+    assert_int_equal(test_take(balance, &had, SLUICE_BALANCE_MAX, 0, 0,
+                               now + SLUICE_POOL_EARLY), TEST_COOLING);
+
+    /* the first has brought its answer at last: well, for all */
+
+    (void) sluice_member_answer(test_member(1), &test_policy, &early.try,
+                                SLUICE_ANSWER_WELL, 0, 200, SLUICE_NEVER, now);
+    sluice_balance_give(balance, &early);
+    assert_int_equal(test_any(balance, now), 1);
+    assert_true(test_hold.try.probe == 0);
+    sluice_balance_give(balance, &test_hold);
+    assert_int_equal(test_any(other, now + 30000), 1);
+    assert_true(test_hold.try.probe == 0);
+    sluice_balance_give(other, &test_hold);
+
+    assert_int_equal(sluice_pool_in_flight(&test_pool, test_conf[1].line), 0);
+    assert_int_equal(sluice_pool_in_flight(&test_pool, test_conf[2].line), 0);
+
+    free(other);
+    free(balance);
+    test_close(d);
+}
+
+
+/* with a place, and room in its windows: what a rival was faster with is not */
+
+static void
+test_early_has_room(void **state)
+{
+    util_dir_t             *d = *state;
+    sluice_balance_t       *balance;
+    sluice_balance_hold_t   first;
+
+    test_open(d, 3);
+    test_conf[0].max_conns = 1;
+    test_limit(1, SLUICE_COUNTS_REQUESTS, 60000, 1);
+    balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+
+    assert_int_equal(test_any(balance, TEST_NOW), 0);
+    first = test_hold;
+    assert_int_equal(test_any(balance, TEST_NOW), 1);
+    assert_int_equal(test_any(balance, TEST_NOW), 2);
+    sluice_balance_give(balance, &test_hold);
+
+    test_answer(0, SLUICE_ANSWER_COOL, TEST_NOW, SLUICE_NEVER);
+    test_answer(1, SLUICE_ANSWER_COOL, TEST_NOW + 1, SLUICE_NEVER);
+    test_answer(2, SLUICE_ANSWER_COOL, TEST_NOW + 2, SLUICE_NEVER);
+
+    /* a rival has had it just before */
+
+    test_rival_early = true;
+    assert_int_equal(test_any(balance, TEST_NOW + 20000), TEST_COOLING);
+    assert_true(test_retry == 40000);
+    assert_int_equal(sluice_pool_in_flight(&test_pool, test_conf[2].line), 0);
+
+    assert_int_equal(test_any(balance, TEST_NOW + 30000), 2);
+    sluice_member_disable(test_member(2), TEST_NOW + 30000);
+    assert_int_equal(test_any(balance, TEST_NOW + 31000), TEST_COOLING);
+    assert_true(test_retry == 29000);
+
+    sluice_balance_give(balance, &first);
+    assert_int_equal(test_any(balance, TEST_NOW + 31000), 0);
+    assert_int_equal(sluice_pool_in_flight(&test_pool, test_conf[0].line), 1);
+
     free(balance);
     test_close(d);
 }
@@ -1215,6 +1363,8 @@ main(void)
         util_test(test_again),
         util_test(test_undo),
         util_test(test_probes),
+        util_test(test_early),
+        util_test(test_early_has_room),
         util_test(test_results),
         util_test(test_most)
     };

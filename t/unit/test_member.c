@@ -926,6 +926,263 @@ test_probes_are_told_apart(void **state)
 }
 
 
+/* of all that rest, those until a time that nobody but us has said */
+
+static void
+test_rests_that_are_guessed(void **state)
+{
+    unsigned  i;
+
+    (void) state;
+
+    assert_int_equal(sluice_member_rested(&m, T), 0);
+
+    policy.cool = 10000;
+    say(COOL, T, T);
+    assert_true(status().guess);
+    assert_int_equal(sluice_member_rested(&m, T + 999), 0);
+    assert_int_equal(sluice_member_rested(&m, T + 1000), 100);
+    assert_int_equal(sluice_member_rested(&m, T + 9999), 999);
+    assert_int_equal(sluice_member_rested(&m, T + 10000), 0);
+    assert_int_equal(sluice_member_early(&m, T + 10000), 0);
+
+    test_begin(NULL);
+    test_open_breaker(T);
+    assert_true(status().guess);
+    assert_int_equal(sluice_member_rested(&m, T + 2500), 500);
+
+    for (i = 0; i < 6; i++) {
+        test_begin(NULL);
+
+        switch (i) {
+
+        case 0:
+            hinted(COOL, T, 1000, T);
+            break;
+
+        case 1:
+            say(EXHAUSTED, T, T);
+            break;
+
+        case 2:
+            say(COOL, T, T);
+            sluice_member_cool(&m, T, T + 1000);
+            break;
+
+        case 3:
+            say(COOL, T, T);
+            sluice_member_disable(&m, T);
+            break;
+
+        case 4:
+            hinted(EXHAUSTED, T, 1, T);
+            (void) test_probe(T + 100);
+            break;
+
+        default:
+            say(COOL, T, T);
+            hinted(COOL, T, 2000, T);
+            break;
+        }
+
+        assert_false(status().guess);
+        assert_int_equal(sluice_member_early(&m, T + 500), 0);
+    }
+}
+
+
+static uint64_t
+test_early(uint64_t now)
+{
+    uint64_t  number, until;
+
+    until = status().until;
+    number = sluice_member_early(&m, now);
+    assert_true(number != 0);
+    is(COOLING, until);
+    assert_int_equal(recovery(now, false), until);
+    assert_true(sluice_member_out(&m, now));
+    assert_false(sluice_member_out(&m, now + 1));
+
+    return number;
+}
+
+
+static void
+test_early_well(void **state)
+{
+    uint64_t  early, second;
+
+    (void) state;
+
+    say(COOL, T, T);
+    early = test_early(T + 100);
+
+    /* no other's success, before it or after */
+
+    assert_int_equal(say(WELL, T + 50, T + 150), -1);
+    assert_int_equal(say(WELL, T + 150, T + 150), -1);
+    is(COOLING, T + 1000);
+
+    assert_int_equal(probed(WELL, T + 100, early, T + 200),
+                     SLUICE_MEMBER_HEALTHY);
+    assert_true(sluice_member_healthy(&m));
+
+    /* a breaker's needs no probe afterwards */
+
+    test_open_breaker(T + 300);
+    early = test_early(T + 400);
+    assert_int_equal(probed(WELL, T + 400, early, T + 500),
+                     SLUICE_MEMBER_HEALTHY);
+
+    /* the next one ends it */
+
+    test_open_breaker(T + 600);
+    early = test_early(T + 1600);
+    assert_int_equal(sluice_member_rested(&m, T + 2599), 0);
+    assert_int_equal(sluice_member_rested(&m, T + 3600), 500);
+    second = test_early(T + 3600);
+    assert_int_equal(probed(WELL, T + 1600, early, T + 3700), -1);
+    assert_int_equal(probed(NONE, T + 1600, early, T + 3700), -1);
+    assert_true(sluice_member_out(&m, T + 3600));
+    assert_int_equal(probed(WELL, T + 3600, second, T + 3700),
+                     SLUICE_MEMBER_HEALTHY);
+}
+
+
+/* what it was before, as if it had begun with this answer */
+
+static void
+test_early_that_fails(void **state)
+{
+    uint64_t  early;
+
+    (void) state;
+
+    say(COOL, T, T);
+    early = test_early(T + 100);
+    assert_int_equal(probed(COOL, T + 100, early, T + 200),
+                     SLUICE_MEMBER_COOLING);
+    is(COOLING, T + 1200);
+    assert_int_equal(status().level, 0);
+    assert_true(status().guess);
+    assert_false(sluice_member_out(&m, T + 100));
+
+    /* the same when it was over would have been a repetition */
+
+    say(COOL, T + 1200, T + 1200);
+    is(COOLING, T + 3200);
+    assert_int_equal(status().level, 1);
+
+    /* an error is one of a row, but opens no breaker at once */
+
+    early = test_early(T + 2000);
+    assert_int_equal(probed(ERROR, T + 2000, early, T + 2100), -1);
+    is(COOLING, T + 3200);
+    assert_int_equal(status().level, 1);
+    assert_false(sluice_member_out(&m, T + 2000));
+    assert_int_equal(probed(WELL, T + 2000, early, T + 2200), -1);
+
+    /* nor does a guess that would be a shorter one change anything */
+
+    test_begin(NULL);
+    test_open_breaker(T);
+    early = test_early(T + 500);
+    assert_int_equal(probed(COOL, T + 500, early, T + 600), -1);
+    is(COOLING, T + 5000);
+    assert_int_equal(status().reason, SLUICE_REASON_ERRORS);
+    assert_true(status().probe);
+    assert_false(sluice_member_out(&m, T + 500));
+
+    /* a strike */
+
+    early = test_early(T + 700);
+    assert_int_equal(probed(DENIED, T + 700, early, T + 700), -1);
+    assert_false(sluice_member_out(&m, T + 700));
+    early = test_early(T + 800);
+    assert_int_equal(probed(DENIED, T + 800, early, T + 800), -1);
+    early = test_early(T + 900);
+    assert_int_equal(probed(DENIED, T + 900, early, T + 900),
+                     SLUICE_MEMBER_DISABLED);
+
+    /* and who says nothing gives it back */
+
+    test_begin(NULL);
+    say(COOL, T, T);
+    early = test_early(T + 100);
+    assert_int_equal(probed(NONE, T + 100, early, T + 200), -1);
+    is(COOLING, T + 1000);
+    assert_false(sluice_member_out(&m, T + 100));
+    assert_int_equal(probed(WELL, T + 100, early, T + 300), -1);
+
+    /* a guess that was kept to, though tried meanwhile, is one of ours */
+
+    say(COOL, T + 1000, T + 1000);
+    is(COOLING, T + 3000);
+    assert_int_equal(status().level, 1);
+}
+
+
+/* what an upstream asks for is kept, whatever is guessed before and after */
+
+static void
+test_hints_and_guesses(void **state)
+{
+    uint64_t  early;
+
+    (void) state;
+
+    /* one that is shorter: not before it is over */
+
+    say(COOL, T, T);
+    early = test_early(T + 100);
+    assert_int_equal(hinted(COOL, T, 300, T + 150), -1);
+    is(COOLING, T + 1000);
+    assert_int_equal(probed(WELL, T + 100, early, T + 200), -1);
+    assert_int_equal(sluice_member_early(&m, T + 450), 0);
+
+    assert_int_equal(hinted(COOL, T, 200, T + 151), -1);
+    assert_int_equal(sluice_member_early(&m, T + 450), 0);
+    (void) test_early(T + 451);
+
+    /* an early try's own is what there is to know */
+
+    test_begin(NULL);
+    say(COOL, T, T);
+    early = test_early(T + 100);
+    assert_int_equal(answer(SLUICE_ANSWER_COOL, T + 100, early, 300, T + 150),
+                     SLUICE_MEMBER_COOLING);
+    is(COOLING, T + 450);
+    assert_false(status().guess);
+
+    test_begin(NULL);
+    test_open_breaker(T);
+    early = test_early(T + 100);
+    assert_int_equal(answer(SLUICE_ANSWER_EXHAUSTED, T + 100, early, 300,
+                            T + 150), SLUICE_MEMBER_EXHAUSTED);
+    is(EXHAUSTED, T + 450);
+
+    /* a guess that is longer, over one: not before that is over */
+
+    test_begin(NULL);
+    hinted(COOL, T, 300, T);
+    assert_int_equal(say(COOL, T, T + 10), SLUICE_MEMBER_COOLING);
+    is(COOLING, T + 1010);
+    assert_int_equal(say(COOL, T, T + 20), SLUICE_MEMBER_COOLING);
+    is(COOLING, T + 1020);
+    assert_int_equal(sluice_member_early(&m, T + 300), 0);
+    (void) test_early(T + 301);
+
+    /* one that is shorter changes nothing */
+
+    test_begin(NULL);
+    hinted(COOL, T, 1500, T);
+    assert_int_equal(say(COOL, T, T + 10), -1);
+    is(COOLING, T + 1500);
+    assert_false(status().guess);
+}
+
+
 static void
 test_clocks_differ(void **state)
 {
@@ -1077,7 +1334,7 @@ test_unknown_words(void **state)
 
     (void) state;
 
-    m.state = 9;
+    m.state = SLUICE_MEMBER_STATES;
     assert_false(sluice_member_healthy(&m));
     assert_true(recovery(UINT64_MAX, false) == SLUICE_NEVER);
     assert_int_equal(sluice_member_probe(&m, UINT64_MAX, 5), 0);
@@ -1091,6 +1348,8 @@ test_unknown_words(void **state)
         sluice_member_status(word, &s);
         (void) sluice_member_recovery(&m, T, &half);
         (void) sluice_member_state(&s, T);
+        assert_true(sluice_member_rested(&m, T) < SLUICE_MEMBER_PARTS);
+        (void) sluice_member_early(&m, T);
         answer((sluice_answer_t) (util_random(&seed) % SLUICE_ANSWERS), T, 0,
                util_random(&seed), T);
         sluice_member_status(m.state, &s);
@@ -1555,6 +1814,10 @@ main(void)
         test(test_probe_cooled),
         test(test_failure_ends_a_probe_of_others),
         test(test_probes_are_told_apart),
+        test(test_rests_that_are_guessed),
+        test(test_early_well),
+        test(test_early_that_fails),
+        test(test_hints_and_guesses),
         test(test_clocks_differ),
         test(test_absurd_policies),
         test(test_unknown_words),

@@ -205,7 +205,7 @@ sub members {
 
             push @lines, { pool => $pool, id => $id, used => $used,
                            in_flight => $in_flight[$line],
-                           state => $STATES[$state & 15],
+                           state => $STATES[$state & 7],
                            until => ($until >> 20) / 1000,
                            for => ($until >> 20) - ($state >> 20),
                            reason => $REASONS[$until >> 2 & 7],
