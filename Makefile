@@ -99,7 +99,8 @@ $(BUILD)/module/Makefile: config | $(BUILD)
 	           --add-dynamic-module=$(CURDIR)                                  \
 	           > $(abspath $(BUILD)/module)/configure.log
 
-# not our CFLAGS of a command line over nginx's, which have them and -mcx16
+# not our CFLAGS of a command line over nginx's, which have them and -mcx16;
+# not over a file that an nginx has mapped: its workers would die, again and again
 
 $(MODULE): MAKEOVERRIDES =
 
@@ -109,7 +110,7 @@ $(MODULE): $(BUILD)/module/Makefile $(MODULE_SRC)
 	    > $(BUILD)/module/make.log 2>&1                                        \
 	    || { tail -n 40 $(BUILD)/module/make.log; exit 1; }
 	@echo "  build $@"
-	@cp $(BUILD)/module/ngx_http_sluice_module.so $@
+	@cp --remove-destination $(BUILD)/module/ngx_http_sluice_module.so $@
 
 else
 
@@ -118,7 +119,7 @@ $(MODULE): | $(BUILD)
 	@t/lib/build-nginx $(BUILD)/source $(NGX_SRC)                              \
 	    --cc-opt "$(CFLAGS) $(HARDENING) -fPIC" --ld-opt "$(LDFLAGS) -fPIC"   \
 	    -- --add-dynamic-module=$(CURDIR)
-	@cp $(BUILD)/source/objs/ngx_http_sluice_module.so $@
+	@cp --remove-destination $(BUILD)/source/objs/ngx_http_sluice_module.so $@
 
 endif
 

@@ -161,7 +161,7 @@ ngx_http_sluice_files_dir(ngx_cycle_t *cycle,
 
     } else {
         uid = geteuid();
-        gid = getegid();
+        gid = SLUICE_GROUP_KEEP;
     }
 
     if (smcf->group != (gid_t) NGX_CONF_UNSET) {

@@ -21,7 +21,7 @@ static ngx_int_t ngx_http_sluice_key_denied(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, ngx_uint_t status);
 static void ngx_http_sluice_key_told(ngx_http_request_t *r,
     ngx_http_sluice_pool_t *pool, ngx_http_sluice_key_t *key, int state,
-    ngx_uint_t status);
+    sluice_member_reason_t reason, ngx_uint_t status);
 static ngx_int_t ngx_http_sluice_key_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_sluice_key_id_variable(ngx_http_request_t *r,
@@ -322,7 +322,8 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
                                  hint, now);
 
     if (state != -1) {
-        ngx_http_sluice_key_told(r, ctx->pool, ctx->key, state, status);
+        ngx_http_sluice_key_told(r, ctx->pool, ctx->key, state, reason,
+                                 status);
     }
 }
 
@@ -394,7 +395,8 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
 
         if (state != -1) {
             ngx_http_sluice_key_told(ctx->request, denied[i].pool,
-                                     denied[i].key, state, denied[i].status);
+                                     denied[i].key, state,
+                                     SLUICE_REASON_STATUS, denied[i].status);
         }
     }
 
@@ -404,11 +406,14 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
 
 static void
 ngx_http_sluice_key_told(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool,
-    ngx_http_sluice_key_t *key, int state, ngx_uint_t status)
+    ngx_http_sluice_key_t *key, int state, sluice_member_reason_t reason,
+    ngx_uint_t status)
 {
+    u_char                 *p;
     uint64_t                now;
     ngx_uint_t              level;
     sluice_member_status_t  ms;
+    u_char                  after[NGX_INT_T_LEN + 64];
 
     level = (state == SLUICE_MEMBER_DISABLED
              || state == SLUICE_MEMBER_EXHAUSTED) ? NGX_LOG_ERR
@@ -418,19 +423,31 @@ ngx_http_sluice_key_told(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool,
     sluice_member_status(sluice_load16(&key->line->state), &ms);
     now = sluice_clock_ms();
 
+    p = ngx_sprintf(after, reason == SLUICE_REASON_ERRORS
+                           ? "errors, the last with " : "");
+
+    p = status ? ngx_sprintf(p, "status %ui", status)
+               : ngx_sprintf(p, "no answer");
+
+    if (reason == SLUICE_REASON_BODY) {
+        p = ngx_sprintf(p, " and a body that says so");
+    }
+
     if (ms.until > now && ms.until != SLUICE_NEVER) {
         ngx_log_error(level, r->connection->log, 0,
                       "key \"%V\" of pool \"%V\" is %s for %uL seconds after "
-                      "status %ui", &key->id, &pool->named.name,
+                      "%*s", &key->id, &pool->named.name,
                       sluice_member_state_name(state),
-                      (ms.until - now + 999) / 1000, status);
+                      (ms.until - now + 999) / 1000,
+                      (size_t) (p - after), after);
         return;
     }
 
     ngx_log_error(level, r->connection->log, 0,
-                  "key \"%V\" of pool \"%V\" is %s after status %ui",
+                  "key \"%V\" of pool \"%V\" is %s after %*s",
                   &key->id, &pool->named.name,
-                  sluice_member_state_name(state), status);
+                  sluice_member_state_name(state), (size_t) (p - after),
+                  after);
 }
 
 

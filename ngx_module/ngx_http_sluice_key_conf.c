@@ -382,6 +382,18 @@ ngx_http_sluice_pool_add(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool,
                                &key->id, &pool->named.name);
             return NGX_ERROR;
         }
+
+        /* its windows would be twice what the upstream lets it have */
+
+        if (k[i].secret.len == key->secret.len
+            && ngx_memcmp(k[i].secret.data, key->secret.data, key->secret.len)
+               == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "keys \"%V\" and \"%V\" of pool \"%V\" are the "
+                               "same, under two ids", &k[i].id, &key->id,
+                               &pool->named.name);
+        }
     }
 
     if (pool->keys.nelts == SLUICE_BALANCE_MAX) {

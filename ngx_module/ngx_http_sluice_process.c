@@ -135,8 +135,8 @@ ngx_http_sluice_process_acquire(ngx_cycle_t *cycle,
     dir = &ngx_http_sluice_process_dir;
 
     if (dir->fd == -1) {
-        if (sluice_dir_open(dir, smcf->dir.path, smcf->dir.uid, smcf->dir.gid,
-                            false, &error)
+        if (sluice_dir_open(dir, smcf->dir.path, smcf->dir.uid,
+                            SLUICE_GROUP_KEEP, false, &error)
             != SLUICE_OK)
         {
             goto failed;

@@ -18,7 +18,7 @@
 static ngx_int_t ngx_http_sluice_secret_text(ngx_conf_t *cf, ngx_str_t *spec,
     size_t max, ngx_str_t *text, ngx_str_t *name);
 static ngx_int_t ngx_http_sluice_secret_file(ngx_conf_t *cf, ngx_str_t *name,
-    size_t max, ngx_str_t *text);
+    size_t max, ngx_uint_t sealed, ngx_str_t *text);
 static ngx_int_t ngx_http_sluice_secret_unseal(ngx_conf_t *cf,
     ngx_str_t *name, ngx_str_t *text);
 static ngx_int_t ngx_http_sluice_secret_check(ngx_conf_t *cf,
@@ -190,7 +190,7 @@ ngx_http_sluice_secret_text(ngx_conf_t *cf, ngx_str_t *spec, size_t max,
 
     if (ngx_http_sluice_secret_file(cf, name,
                                     sealed ? sluice_sealed_size(max) : max,
-                                    text)
+                                    sealed, text)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -202,7 +202,7 @@ ngx_http_sluice_secret_text(ngx_conf_t *cf, ngx_str_t *spec, size_t max,
 
 static ngx_int_t
 ngx_http_sluice_secret_file(ngx_conf_t *cf, ngx_str_t *name, size_t max,
-    ngx_str_t *text)
+    ngx_uint_t sealed, ngx_str_t *text)
 {
     off_t            size;
     u_char          *p;
@@ -234,7 +234,7 @@ ngx_http_sluice_secret_file(ngx_conf_t *cf, ngx_str_t *name, size_t max,
                            "the secret in %V is too long", name);
 
     } else {
-        if (fi.st_mode & S_IROTH) {
+        if (!sealed && (fi.st_mode & S_IROTH)) {
             ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                                "\"%V\" holds a secret and may be read by "
                                "everybody", name);
@@ -290,7 +290,7 @@ ngx_http_sluice_secret_unseal(ngx_conf_t *cf, ngx_str_t *name,
     }
 
     if (ngx_http_sluice_secret_file(cf, &smcf->master_key,
-                                    NGX_HTTP_SLUICE_SECRET_MAX, &master)
+                                    NGX_HTTP_SLUICE_SECRET_MAX, 0, &master)
         != NGX_OK)
     {
         return NGX_ERROR;

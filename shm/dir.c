@@ -37,7 +37,8 @@ sluice_status_t
 sluice_dir_open(sluice_dir_t *dir, const char *path, uid_t uid, gid_t gid,
     bool create, sluice_error_t *error)
 {
-    bool             made;
+    bool             made, change;
+    uid_t            owner;
     struct stat      st;
     sluice_status_t  status;
 
@@ -85,20 +86,25 @@ sluice_dir_open(sluice_dir_t *dir, const char *path, uid_t uid, gid_t gid,
      * after they have given up root, so that the sidecar may open them.
      */
 
-    if (create
-        && (st.st_uid != uid || st.st_gid != gid
-            || (st.st_mode & 07777) != 02770)
-        && (geteuid() == 0 || made))
+    if (create && geteuid() == 0) {
+        owner = uid;
+        change = (st.st_uid != uid || st.st_gid != gid
+                  || (st.st_mode & 07777) != 02770);
+
+    } else {
+        owner = (uid_t) -1;
+        change = create && (made || (gid != SLUICE_GROUP_KEEP
+                                     && st.st_gid != gid));
+    }
+
+    if (change
+        && (fchown(dir->fd, owner, gid) == -1 || fchmod(dir->fd, 02770) == -1))
     {
-        if ((geteuid() == 0 && fchown(dir->fd, uid, gid) == -1)
-            || fchmod(dir->fd, 02770) == -1)
-        {
-            sluice_error_errno(error, SLUICE_FAILED,
-                               "changing owner and mode of \"%s\" failed",
-                               path);
-            sluice_dir_close(dir);
-            return SLUICE_FAILED;
-        }
+        sluice_error_errno(error, SLUICE_FAILED,
+                           "changing owner, group and mode of \"%s\" failed",
+                           path);
+        sluice_dir_close(dir);
+        return SLUICE_FAILED;
     }
 
     if (create && faccessat(dir->fd, ".", R_OK|W_OK|X_OK, AT_EACCESS) == -1) {

@@ -22,6 +22,9 @@
 #define SLUICE_FILE_NAME_MAX   96   /* of a file, with NUL                   */
 #define SLUICE_NUMBER_MAX      999999999        /* of a "zone.NAME.N"        */
 
+/* as a gid: the group that the directory and its files have already */
+#define SLUICE_GROUP_KEEP      ((gid_t) -1)
+
 
 typedef struct {
     int       fd;                       /* O_DIRECTORY                       */
@@ -36,7 +39,8 @@ typedef struct {
  * Opens the directory.  With create, its last component is made if missing
  * and given mode 02770 and the owner, as is one of root's that is empty;
  * without it nothing is changed.  Refuses any other that is not uid's, and one
- * that everybody may write.
+ * that everybody may write.  Who is not root can give it to a group that he is
+ * in, and is refused another one.
  */
 sluice_status_t sluice_dir_open(sluice_dir_t *dir, const char *path, uid_t uid,
     gid_t gid, bool create, sluice_error_t *error);

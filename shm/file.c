@@ -307,6 +307,19 @@ sluice_file_open(const sluice_dir_t *dir, const char *name, uint32_t kind,
         goto failed;
     }
 
+    /* it was made when the operator had named another group, or none */
+
+    if (mode == SLUICE_OPEN_WRITE
+        && dir->gid != SLUICE_GROUP_KEEP && dir->gid != st.st_gid
+        && (geteuid() == 0 || geteuid() == st.st_uid)
+        && fchown(file->fd, (uid_t) -1, dir->gid) == -1)
+    {
+        status = sluice_error_errno(error, SLUICE_FAILED,
+                                    "changing the group of \"%s/%s\" failed",
+                                    dir->path, name);
+        goto failed;
+    }
+
     file->size = file->header.size;
 
     if (file->writable) {

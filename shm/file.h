@@ -126,8 +126,9 @@ sluice_status_t sluice_file_publish(const sluice_dir_t *dir,
 
 /*
  * Opens and checks a file: its header's magic, version, CRC, kind, sections
- * and size, and, for a writer, its owner.  It holds the USERS lock (shared)
- * afterwards, unless opened to look.  SLUICE_STALE leaves it open.
+ * and size, and, for a writer, its owner; a writer that may do so gives it to
+ * the directory's group.  It holds the USERS lock (shared) afterwards, unless
+ * opened to look.  SLUICE_STALE leaves it open.
  */
 typedef enum {
     SLUICE_OPEN_LOOK,           /* read-only, no lock, no map                */

@@ -116,7 +116,7 @@ static const sluice_option_t  sluice_options[] = {
     { "for", NULL, "TIME", NULL,
       SLUICE_OPTION_TIME, SLUICE_PROGRAM_CTL, sluice_at(duration),
       1, 366 * SLUICE_DAY,
-      "how long \"key cool\" lets a key rest" },
+      "how long \"key cool\" lets a key rest: 300ms, 90s, 10m, 2h" },
 
     { "key", NULL, "FILE", NULL,
       SLUICE_OPTION_TEXT, SLUICE_PROGRAM_CTL, sluice_at(key), 0, 0,

@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 
 use File::Temp ();
 
-plan tests => 285;
+plan tests => 289;
 
 # files that are sealed, well and not
 
@@ -789,6 +789,8 @@ qr{\[emerg\] .*the secret in line 1 of .*/html/keys is too long in }
     sluice_key_pool p { key sealed:$TEST_NGINX_SLUICE_SEALED/one id=a; keys sealed:$TEST_NGINX_SLUICE_SEALED/two; }
 --- request
 GET /
+--- x_log
+0: may be read by everybody
 
 
 
@@ -916,3 +918,15 @@ qr{\[emerg\] .*open\(\) ".*/html/none" failed \(2: No such file or directory\) i
 GET /
 --- error_log eval
 qr{\[warn\] .*/html/key" holds a secret and may be read by everybody in }
+
+
+
+=== TEST 98: one key under two ids
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_key_pool p { key sk-secret id=a; key sk-secret3 id=b; key sk-secret id=c; }
+--- request
+GET /
+--- x_log
+1: keys "a" and "c" of pool "p" are the same, under two ids in
+0: "b" of pool "p" are the same

@@ -8,7 +8,7 @@ require './t/lib/Sluice/Upstream.pm';
 
 use POSIX qw( strftime );
 
-plan tests => 210;
+plan tests => 212;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -411,6 +411,8 @@ Body: {"error":{"code":"insufficient_quota"}}
 --- error_code: 429
 --- x_members
 p a state=exhausted for=86400000 reason=body status=429 quota=1
+--- x_log
+1: key "a" of pool "p" is exhausted for 86400 seconds after status 429 and a body that says so
 
 
 
@@ -586,7 +588,7 @@ p a state=cooling for=7000
 --- x_members
 p a state=cooling for=5000 reason=errors status=503 error=3 used=3
 --- x_log
-1: key "a" of pool "p" is cooling for 5 seconds after status 503
+1: key "a" of pool "p" is cooling for 5 seconds after errors, the last with status 503
 
 
 
@@ -630,6 +632,8 @@ GET /hasty/late
 --- error_code: 504
 --- x_members
 p a state=cooling reason=errors status=0 timeout=1 error=0
+--- x_log
+1: key "a" of pool "p" is cooling for 5 seconds after errors, the last with no answer
 
 
 

@@ -91,6 +91,10 @@ __DATA__
         proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
     }
 --- init
+for (1 .. 100) {
+    last if glob "$main::opened/sluice/lane*";
+    select undef, undef, undef, 0.02;
+}
 my @uid = map { scalar getpwuid((stat)[4]) . sprintf ' %o', (stat _)[2] & 07777 }
               "$main::opened/sluice", glob "$main::opened/sluice/{client,lane,workers,zone}*";
 main::is(join(', ', @uid), join(', ', 'nobody 2770', 'nobody 600', ('nobody 660') x 3),

@@ -6,7 +6,10 @@
 
 #include "util.h"
 
+#include "workers.h"
+
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,6 +107,92 @@ test_adopt(void **state)
 }
 
 
+/* opens it for the group, uses a file, and says whose both are then */
+
+static gid_t
+test_group_of(const char *path, gid_t gid)
+{
+    char              name[640];
+    struct stat       st, file;
+    sluice_dir_t      dir;
+    sluice_workers_t  workers;
+
+    if (sluice_dir_open(&dir, path, geteuid(), gid, true, &test_error)
+        != SLUICE_OK)
+    {
+        return SLUICE_GROUP_KEEP;
+    }
+
+    util_check(sluice_workers_open(&dir, &workers, &test_error) == SLUICE_OK);
+    sluice_workers_close(&dir, &workers);
+
+    snprintf(name, sizeof(name), "%s/workers", path);
+
+    util_check(stat(path, &st) == 0 && stat(name, &file) == 0);
+    util_check(st.st_gid == file.st_gid);
+    util_check((st.st_mode & 07777) == 02770);
+
+    sluice_dir_close(&dir);
+
+    return st.st_gid;
+}
+
+
+static int
+test_group_nobody(void *data)
+{
+    char   *path = data;
+    gid_t   group;
+
+    group = 33;
+
+    util_check(setgroups(1, &group) == 0);
+    util_check(setresgid(65534, 65534, 65534) == 0);
+    util_check(setresuid(65534, 65534, 65534) == 0);
+
+    util_check(test_group_of(path, SLUICE_GROUP_KEEP) == 65534);
+    util_check(test_group_of(path, 33) == 33);
+    util_check(test_group_of(path, SLUICE_GROUP_KEEP) == 33);
+
+    /* it is in no such group */
+
+    util_check(test_group_of(path, 34) == SLUICE_GROUP_KEEP);
+    util_check(strstr(test_error.text, "group") != NULL);
+    util_check(test_group_of(path, SLUICE_GROUP_KEEP) == 33);
+
+    return 0;
+}
+
+
+/* the operator may name a group later, and nginx need not be root */
+
+static void
+test_group(void **state)
+{
+    char         path[600], name[640];
+    util_dir_t  *d = *state;
+
+    if (geteuid() != 0) {
+        skip();
+    }
+
+    snprintf(path, sizeof(path), "%s/sub", d->dir.path);
+    snprintf(name, sizeof(name), "%s/workers", path);
+
+    assert_int_equal(test_group_of(path, 33), 33);
+    assert_int_equal(test_group_of(path, 34), 34);
+
+    assert_int_equal(unlink(name), 0);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(chmod(d->dir.path, 0777), 0);
+
+    assert_int_equal(util_wait(util_fork(test_group_nobody, path)), 0);
+
+    assert_int_equal(unlink(name), 0);
+    assert_int_equal(rmdir(path), 0);
+}
+
+
 static void
 test_names(void **state)
 {
@@ -186,6 +275,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         util_test(test_dir),
         util_test(test_adopt),
+        util_test(test_group),
         cmocka_unit_test(test_names),
         util_test(test_series)
     };
