@@ -93,7 +93,7 @@ GET /index.html
 --- abort
 --- ignore_response
 --- x_members
-p a used=1 in_flight=1
+p a used=0 in_flight=1
 --- x_counters
 admitted=1 recorded=0
 
