@@ -248,8 +248,8 @@ sluice_limit_cost(sluice_u128_t v, uint64_t now, uint32_t window)
  * Where to put the key: a free slot of its first bucket while half of that is
  * free, so that most keys cost one bucket to find, else of the emptier one,
  * which keeps the table from evicting early; else the live window with the
- * least count.  false: the key came since, or nothing may be
- * taken; look again.
+ * least count.  Both buckets are looked through in any case.  false: the key
+ * came since, or nothing may be taken; look again.
  */
 
 static bool

@@ -88,9 +88,13 @@ again:
     :: else -> q++
     fi;
 
-    /* sluice_limit_find, and the charge in place */
+    /*
+     * sluice_limit_find, and the charge in place.  Whatever its order, it may
+     * miss the key: one that goes to where it has been looked for already.
+     */
 
     do
+    :: k < NS -> k++
     :: k < NS ->
         v = slot[k];
 look:
