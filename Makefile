@@ -257,7 +257,7 @@ unit: $(UNIT) ## the shared-memory library, piece by piece (cmocka)
 
 .PHONY: stress
 stress: $(STRESS) ## its concurrent structures, threads and processes
-	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -e '' $(STRESS)
+	@CMOCKA_MESSAGE_OUTPUT=TAP $(PROVE) -j2 -e '' $(STRESS)
 
 # every file of shm/ again: fault points are in none of the other builds
 
