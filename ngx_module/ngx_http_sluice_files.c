@@ -30,6 +30,8 @@ static uint64_t ngx_http_sluice_files_fingerprint(sluice_pool_t *pool,
 static void ngx_http_sluice_files_test(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
 static void ngx_http_sluice_files_close(void *data);
+static void ngx_http_sluice_files_retire(ngx_http_sluice_main_conf_t *smcf,
+    sluice_file_t *file);
 
 
 ngx_int_t
@@ -360,10 +362,7 @@ ngx_http_sluice_files_fingerprint(sluice_pool_t *pool,
 }
 
 
-/*
- * The cycle ends, or never came in force.  A table that it made for a
- * configuration that was then refused must not stay the newest of its name.
- */
+/* the cycle ends, or never came in force */
 
 static void
 ngx_http_sluice_files_close(void *data)
@@ -382,11 +381,7 @@ ngx_http_sluice_files_close(void *data)
     zones = smcf->zones.elts;
 
     for (i = 0; i < smcf->zones.nelts; i++) {
-
-        if (!smcf->live && zones[i]->limit.file.created) {
-            (void) sluice_file_retire(&smcf->dir, &zones[i]->limit.file);
-        }
-
+        ngx_http_sluice_files_retire(smcf, &zones[i]->limit.file);
         sluice_limit_close(&smcf->dir, &zones[i]->limit);
         sluice_limit_close(&smcf->dir, &zones[i]->former);
     }
@@ -394,11 +389,7 @@ ngx_http_sluice_files_close(void *data)
     conns = smcf->conns.elts;
 
     for (i = 0; i < smcf->conns.nelts; i++) {
-
-        if (!smcf->live && conns[i]->conn.file.created) {
-            (void) sluice_file_retire(&smcf->dir, &conns[i]->conn.file);
-        }
-
+        ngx_http_sluice_files_retire(smcf, &conns[i]->conn.file);
         sluice_conn_close(&smcf->dir, &conns[i]->conn);
         sluice_conn_close(&smcf->dir, &conns[i]->former);
     }
@@ -406,13 +397,24 @@ ngx_http_sluice_files_close(void *data)
     pools = smcf->pools.elts;
 
     for (i = 0; i < smcf->pools.nelts; i++) {
-
-        if (!smcf->live && pools[i]->pool.file.created) {
-            (void) sluice_file_retire(&smcf->dir, &pools[i]->pool.file);
-        }
-
+        ngx_http_sluice_files_retire(smcf, &pools[i]->pool.file);
         sluice_pool_close(&smcf->dir, &pools[i]->pool);
     }
 
     sluice_dir_close(&smcf->dir);
+}
+
+
+/*
+ * A table that was made for a configuration that was then refused must not
+ * stay the newest of its name.
+ */
+
+static void
+ngx_http_sluice_files_retire(ngx_http_sluice_main_conf_t *smcf,
+    sluice_file_t *file)
+{
+    if (!smcf->live && file->created) {
+        (void) sluice_file_retire(&smcf->dir, file);
+    }
 }

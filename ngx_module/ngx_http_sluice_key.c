@@ -9,6 +9,8 @@
 #include "ngx_http_sluice.h"
 
 
+static void ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
+    sluice_balance_hold_t *hold);
 static ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
     ngx_uint_t prefer, sluice_balance_hold_t *hold,
@@ -93,7 +95,6 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
     ngx_http_cleanup_t      *cln;
     sluice_balance_set_t     had;
     sluice_balance_hold_t    hold;
-    ngx_http_sluice_key_t   *keys;
     sluice_balance_result_t  result;
 
     if (ctx->taken && ctx->pool == slcf->key->pool) {
@@ -146,12 +147,27 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
         return rc;
     }
 
-    keys = slcf->key->pool->keys.elts;
-
     ctx->pool = slcf->key->pool;
-    ctx->key = &keys[hold.member];
     ctx->key_conf = slcf->key;
-    ctx->hold = hold;
+
+    ngx_http_sluice_key_have(ctx, &hold);
+
+    return NGX_OK;
+}
+
+
+/* the request has that key of its pool now, and nothing has been tried yet */
+
+static void
+ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
+    sluice_balance_hold_t *hold)
+{
+    ngx_http_sluice_key_t  *keys;
+
+    keys = ctx->pool->keys.elts;
+
+    ctx->key = &keys[hold->member];
+    ctx->hold = *hold;
 
     ctx->taken = 1;
     ctx->charged = 1;
@@ -159,8 +175,6 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
     ctx->sent = 0;
     ctx->judged = 0;
     ctx->failed = 0;
-
-    return NGX_OK;
 }
 
 
@@ -230,21 +244,8 @@ void
 ngx_http_sluice_key_switch(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold)
 {
-    ngx_http_sluice_key_t  *keys;
-
     ngx_http_sluice_key_give(ctx);
-
-    keys = ctx->pool->keys.elts;
-
-    ctx->hold = *hold;
-    ctx->key = &keys[hold->member];
-
-    ctx->taken = 1;
-    ctx->charged = 1;
-    ctx->tried = 0;
-    ctx->sent = 0;
-    ctx->judged = 0;
-    ctx->failed = 0;
+    ngx_http_sluice_key_have(ctx, hold);
 }
 
 

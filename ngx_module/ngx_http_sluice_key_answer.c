@@ -46,10 +46,8 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
 {
     ngx_int_t               rc;
     sluice_answer_t         answer;
-    ngx_http_upstream_t    *u;
     ngx_http_sluice_try_t  *t;
 
-    u = r->upstream;
     t = ngx_http_sluice_try(r);
 
     if (t == NULL) {
@@ -61,10 +59,7 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
 
         rc = t->process_header(r);
 
-        if (u->process_header != ngx_http_sluice_try_process_header) {
-            t->process_header = u->process_header;
-            u->process_header = ngx_http_sluice_try_process_header;
-        }
+        ngx_http_sluice_try_wrap(t);
 
         if (rc != NGX_OK || r->cached) {
             return rc;

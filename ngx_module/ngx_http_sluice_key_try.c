@@ -186,8 +186,7 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
 
     sluice_balance_set(&t->had, ctx->hold.member);
 
-    t->process_header = u->process_header;
-    u->process_header = ngx_http_sluice_try_process_header;
+    ngx_http_sluice_try_wrap(t);
 
     t->reinit_request = u->reinit_request;
     u->reinit_request = ngx_http_sluice_try_reinit_request;
@@ -207,6 +206,22 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
     ngx_http_sluice_try_hush(t);
 
     return NGX_OK;
+}
+
+
+/* nginx's modules put the next step of their parser there, as they go on */
+
+void
+ngx_http_sluice_try_wrap(ngx_http_sluice_try_t *t)
+{
+    ngx_http_upstream_t  *u;
+
+    u = t->u;
+
+    if (u->process_header != ngx_http_sluice_try_process_header) {
+        t->process_header = u->process_header;
+        u->process_header = ngx_http_sluice_try_process_header;
+    }
 }
 
 
@@ -770,10 +785,8 @@ ngx_http_sluice_try_keep(ngx_http_upstream_t *u)
 static ngx_int_t
 ngx_http_sluice_try_reinit_request(ngx_http_request_t *r)
 {
-    ngx_http_upstream_t    *u;
     ngx_http_sluice_try_t  *t;
 
-    u = r->upstream;
     t = ngx_http_sluice_try(r);
 
     if (t == NULL) {
@@ -796,10 +809,7 @@ ngx_http_sluice_try_reinit_request(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    if (u->process_header != ngx_http_sluice_try_process_header) {
-        t->process_header = u->process_header;
-        u->process_header = ngx_http_sluice_try_process_header;
-    }
+    ngx_http_sluice_try_wrap(t);
 
     t->former = 0;
 
