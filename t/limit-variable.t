@@ -33,7 +33,7 @@ __DATA__
 --- raw_response_headers_like eval
 ['OK', "Retry-After: [1-9]", 'OK', 'OK', "Retry-After: [1-9]", 'Many']
 --- raw_response_headers_unlike eval
-['Retry', '200', 'Retry', 'Retry', '200', 'Retry']
+['Retry', '1.1 200', 'Retry', 'Retry', '1.1 200', 'Retry']
 
 
 
