@@ -23,13 +23,6 @@
 #define SLUICE_CONN_SERIES  16
 
 
-typedef struct {
-    const sluice_dir_t  *dir;
-    unsigned             slot;
-    bool                 failed;
-} sluice_conn_forget_t;
-
-
 static void sluice_conn_spec(const char *name, uint64_t buckets,
     sluice_file_spec_t *spec);
 static void sluice_conn_attach(sluice_conn_t *conn, unsigned number);
@@ -42,7 +35,7 @@ static sluice_status_t sluice_conn_make(const sluice_dir_t *dir,
 static sluice_status_t sluice_conn_try(const sluice_dir_t *dir,
     const char *name, uint64_t size, sluice_conn_t *conn,
     sluice_conn_t *former, sluice_error_t *error);
-static int sluice_conn_forget_one(const char *name, void *data);
+static void sluice_conn_forget_one(sluice_file_t *file, void *data);
 
 
 uint64_t
@@ -343,66 +336,37 @@ sluice_conn_former_end(const sluice_dir_t *dir, sluice_conn_t *conn,
 }
 
 
-static int
-sluice_conn_forget_one(const char *name, void *data)
+static void
+sluice_conn_forget_one(sluice_file_t *file, void *data)
 {
-    sluice_conn_forget_t  *forget = data;
+    unsigned *slot = data;
 
-    char              subject[SLUICE_NAME_MAX];
-    unsigned          number;
-    uint64_t          i;
-    uint16_t         *column;
-    sluice_conn_t     conn;
-    sluice_error_t    error;
-    sluice_status_t   status;
+    uint64_t        i;
+    uint16_t       *column;
+    sluice_conn_t   conn;
 
-    if (!sluice_name_parse(name, SLUICE_CONN_PREFIX, subject, sizeof(subject),
-                           &number))
-    {
-        return 0;
+    if (!sluice_conn_possible(&file->header)) {
+        return;
     }
 
-    errno = 0;
+    conn.file = *file;
+    sluice_conn_attach(&conn, 0);
 
-    status = sluice_conn_open_file(forget->dir, name, number, &conn, &error);
+    for (i = 0; i < conn.nbuckets * SLUICE_CONN_BUCKET; i++) {
+        column = &conn.rows[i].in_flight[*slot];
 
-    if (status == SLUICE_OK) {
-        for (i = 0; i < conn.nbuckets * SLUICE_CONN_BUCKET; i++) {
-            column = &conn.rows[i].in_flight[forget->slot];
+        /* rows that it was never in stay clean */
 
-            /* rows that it was never in stay clean */
-
-            if (__atomic_load_n(column, __ATOMIC_RELAXED) != 0) {
-                __atomic_store_n(column, 0, __ATOMIC_SEQ_CST);
-            }
+        if (__atomic_load_n(column, __ATOMIC_RELAXED) != 0) {
+            __atomic_store_n(column, 0, __ATOMIC_SEQ_CST);
         }
     }
-
-    if (status == SLUICE_OK || status == SLUICE_STALE) {
-        sluice_file_close(forget->dir, &conn.file);
-
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
-
-        /* any other file that we cannot open is nobody's table */
-
-        forget->failed = true;
-    }
-
-    return 0;
 }
 
 
 bool
 sluice_conn_forget_slot(const sluice_dir_t *dir, unsigned slot)
 {
-    sluice_error_t        error;
-    sluice_conn_forget_t  forget;
-
-    forget.dir = dir;
-    forget.slot = slot;
-    forget.failed = false;
-
-    return sluice_dir_walk(dir, sluice_conn_forget_one, &forget, &error)
-           == SLUICE_OK
-           && !forget.failed;
+    return sluice_file_each(dir, SLUICE_CONN_PREFIX, SLUICE_FILE_CONN,
+                            sluice_conn_forget_one, &slot);
 }

@@ -20,6 +20,16 @@
 #define SLUICE_TEMPORARY  ".new."
 
 
+typedef struct {
+    const sluice_dir_t    *dir;
+    const char            *prefix;
+    uint32_t               kind;
+    sluice_file_visit_pt   visit;
+    void                  *data;
+    bool                   failed;
+} sluice_file_each_t;
+
+
 static sluice_status_t sluice_file_temporary(const sluice_dir_t *dir,
     sluice_file_t *file, sluice_error_t *error);
 static sluice_status_t sluice_file_allocate(const sluice_dir_t *dir,
@@ -29,6 +39,7 @@ static void sluice_file_layout(sluice_file_header_t *header,
 static uint32_t sluice_file_header_crc(const sluice_file_header_t *header);
 static sluice_status_t sluice_file_map(sluice_file_t *file,
     sluice_error_t *error);
+static int sluice_file_each_one(const char *name, void *data);
 static int sluice_file_sweep_one(const char *name, void *data);
 static bool sluice_lock(int fd, int cmd, off_t byte, short type,
     short *found);
@@ -480,6 +491,68 @@ sluice_file_retire(const sluice_dir_t *dir, sluice_file_t *file)
     unlinkat(dir->fd, file->name, 0);
 
     return SLUICE_OK;
+}
+
+
+static int
+sluice_file_each_one(const char *name, void *data)
+{
+    sluice_file_each_t  *each = data;
+
+    unsigned         n;
+    char             subject[SLUICE_NAME_MAX];
+    sluice_file_t    file;
+    sluice_error_t   error;
+    sluice_status_t  status;
+
+    if (!sluice_name_parse(name, each->prefix, subject, sizeof(subject), &n))
+    {
+        return 0;
+    }
+
+    errno = 0;
+
+    status = sluice_file_open(each->dir, name, each->kind, SLUICE_OPEN_WRITE,
+                              &file, &error);
+
+    if (status != SLUICE_OK && status != SLUICE_STALE) {
+
+        /* any other file that we cannot open is nobody's */
+
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+            each->failed = true;
+        }
+
+        return 0;
+    }
+
+    if (status == SLUICE_OK) {
+        each->visit(&file, each->data);
+    }
+
+    sluice_file_close(each->dir, &file);
+
+    return 0;
+}
+
+
+bool
+sluice_file_each(const sluice_dir_t *dir, const char *prefix, uint32_t kind,
+    sluice_file_visit_pt visit, void *data)
+{
+    sluice_error_t      error;
+    sluice_file_each_t  each;
+
+    each.dir = dir;
+    each.prefix = prefix;
+    each.kind = kind;
+    each.visit = visit;
+    each.data = data;
+    each.failed = false;
+
+    return sluice_dir_walk(dir, sluice_file_each_one, &each, &error)
+           == SLUICE_OK
+           && !each.failed;
 }
 
 

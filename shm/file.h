@@ -160,6 +160,16 @@ void sluice_file_close(const sluice_dir_t *dir, sluice_file_t *file);
 sluice_status_t sluice_file_retire(const sluice_dir_t *dir,
     sluice_file_t *file);
 
+/*
+ * Opens each file PREFIX NAME.N of the kind for writing, hands it over, and
+ * closes it; one that is damaged, another's, or from before a boot is passed
+ * over.  false: for want of descriptors or memory some were not reached.
+ */
+typedef void (*sluice_file_visit_pt)(sluice_file_t *file, void *data);
+
+bool sluice_file_each(const sluice_dir_t *dir, const char *prefix,
+    uint32_t kind, sluice_file_visit_pt visit, void *data);
+
 /* unlinks temporary files that nobody is building any more */
 void sluice_file_sweep(const sluice_dir_t *dir);
 

@@ -19,13 +19,6 @@
 #define SLUICE_EARLY_TIME  20           /* bits below it, of control->early  */
 
 
-typedef struct {
-    const sluice_dir_t  *dir;
-    unsigned             slot;
-    bool                 failed;
-} sluice_pool_forget_t;
-
-
 static void sluice_pool_spec(const char *name, sluice_file_spec_t *spec);
 static void sluice_pool_attach(sluice_pool_t *pool);
 static bool sluice_pool_begin(const sluice_pool_t *pool);
@@ -34,7 +27,7 @@ static bool sluice_pool_find(sluice_pool_t *pool, uint64_t fingerprint,
 static bool sluice_pool_assign(sluice_pool_t *pool, uint64_t fingerprint,
     const char *id, unsigned *line);
 static bool sluice_pool_unused(sluice_pool_t *pool, unsigned *line);
-static int sluice_pool_forget_one(const char *name, void *data);
+static void sluice_pool_forget_one(sluice_file_t *file, void *data);
 
 
 static void
@@ -596,72 +589,38 @@ sluice_pool_early(sluice_pool_t *pool, unsigned line, uint64_t now,
 }
 
 
-static int
-sluice_pool_forget_one(const char *name, void *data)
+static void
+sluice_pool_forget_one(sluice_file_t *file, void *data)
 {
-    sluice_pool_forget_t  *forget = data;
+    unsigned *slot = data;
 
-    unsigned             i, n;
-    char                 subject[SLUICE_NAME_MAX];
-    uint16_t            *column;
-    sluice_pool_t        pool;
-    sluice_error_t       error;
-    sluice_status_t      status;
+    unsigned        i;
+    uint16_t       *column;
+    sluice_pool_t   pool;
 
-    if (!sluice_name_parse(name, SLUICE_POOL_PREFIX, subject, sizeof(subject),
-                           &n))
-    {
-        return 0;
+    if (!sluice_pool_possible(&file->header)) {
+        return;
     }
 
-    errno = 0;
+    pool.file = *file;
+    sluice_pool_attach(&pool);
 
-    status = sluice_file_open(forget->dir, name, SLUICE_FILE_POOL,
-                              SLUICE_OPEN_WRITE, &pool.file, &error);
+    column = pool.columns[*slot];
 
-    if (status != SLUICE_OK && status != SLUICE_STALE) {
+    for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
 
-        /* any other file that we cannot open is nobody's pool */
+        /* lines that it has not had stay clean */
 
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
-            forget->failed = true;
-        }
-
-        return 0;
-    }
-
-    if (status == SLUICE_OK && sluice_pool_possible(&pool.file.header)) {
-        sluice_pool_attach(&pool);
-
-        column = pool.columns[forget->slot];
-
-        for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
-
-            /* lines that it has not had stay clean */
-
-            if (__atomic_load_n(&column[i], __ATOMIC_RELAXED) != 0) {
-                __atomic_store_n(&column[i], 0, __ATOMIC_SEQ_CST);
-            }
+        if (__atomic_load_n(&column[i], __ATOMIC_RELAXED) != 0) {
+            __atomic_store_n(&column[i], 0, __ATOMIC_SEQ_CST);
         }
     }
-
-    sluice_file_close(forget->dir, &pool.file);
-
-    return 0;
 }
 
 
 bool
 sluice_pool_forget_slot(const sluice_dir_t *dir, unsigned slot)
 {
-    sluice_error_t        error;
-    sluice_pool_forget_t  forget;
-
-    forget.dir = dir;
-    forget.slot = slot;
-    forget.failed = false;
-
-    return sluice_dir_walk(dir, sluice_pool_forget_one, &forget, &error)
-           == SLUICE_OK
-           && !forget.failed;
+    return sluice_file_each(dir, SLUICE_POOL_PREFIX, SLUICE_FILE_POOL,
+                            sluice_pool_forget_one, &slot);
 }
