@@ -12,6 +12,7 @@
  *   limit_conf  zones and limits as they are written
  *   conn        limits of what is in flight
  *   limit_headers  what the client reads of its limits
+ *   pool_conf   what pools of keys and of proxies have in common
  *   key         a key for a request: taken, given back, judged
  *   key_conf    key pools as they are written
  *   key_policy  ... and what they do about answers
@@ -197,9 +198,31 @@ typedef struct {
 } ngx_http_sluice_place_t;
 
 
+/* a directive in the block of a pool */
+typedef struct {
+    ngx_str_t                   name;
+    ngx_uint_t                  once;           /* its bit; 0: many          */
+    char                     *(*handler)(ngx_conf_t *cf, void *pool);
+} ngx_http_sluice_pool_line_t;
+
+
+/* a block while it is parsed */
+typedef struct {
+    const char                 *what;           /* "key"                     */
+    const char                 *many;           /* "keys"                    */
+    const char                 *known;          /* directives, in words      */
+    ngx_http_sluice_pool_line_t  *lines;        /* up to one without a name  */
+    ngx_http_sluice_named_t    *named;
+    void                       *pool;
+    ngx_uint_t                  written;        /* those that stand once     */
+} ngx_http_sluice_block_t;
+
+
 typedef struct {
     ngx_str_t                   id;             /* with a NUL behind it      */
     ngx_str_t                   secret;
+    ngx_str_t                   proxy;          /* its own; NULL: any        */
+    ngx_uint_t                  strict;         /* ... or none               */
     sluice_member_t            *line;           /* in the pool's file        */
 } ngx_http_sluice_key_t;
 
@@ -495,20 +518,26 @@ void ngx_http_sluice_key_settle(ngx_http_request_t *r,
 char *ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* pool_conf */
+char *ngx_http_sluice_pool_block(ngx_conf_t *cf,
+    ngx_http_sluice_block_t *block, ngx_array_t *members);
+ngx_int_t ngx_http_sluice_pool_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    sluice_balance_conf_t *member);
+char *ngx_http_sluice_pool_balance(ngx_conf_t *cf, const char *what,
+    ngx_uint_t *method, ngx_http_sluice_value_t **hash);
+ngx_int_t ngx_http_sluice_pool_hash(ngx_http_request_t *r,
+    ngx_http_sluice_value_t *value, uint64_t *hash);
 ngx_int_t ngx_http_sluice_pool_time(ngx_conf_t *cf, ngx_str_t *value,
     size_t prefix, uint64_t *ms);
 char *ngx_http_sluice_pool_invalid(ngx_conf_t *cf, ngx_str_t *value);
 
 /* key_policy */
 void ngx_http_sluice_pool_defaults(ngx_http_sluice_pool_t *pool);
-char *ngx_http_sluice_pool_cooldown(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
-char *ngx_http_sluice_pool_disable(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
-char *ngx_http_sluice_pool_exhaust(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
-char *ngx_http_sluice_pool_breaker(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
+char *ngx_http_sluice_pool_cooldown(ngx_conf_t *cf, void *conf);
+char *ngx_http_sluice_pool_disable(ngx_conf_t *cf, void *conf);
+char *ngx_http_sluice_pool_exhaust(ngx_conf_t *cf, void *conf);
+char *ngx_http_sluice_pool_breaker(ngx_conf_t *cf, void *conf);
 
 /* key_try */
 ngx_int_t ngx_http_sluice_try_init(ngx_conf_t *cf,
