@@ -176,15 +176,17 @@ sub open_entries {
     return $n;
 }
 
-# A line for each member of the directory's pools.
+# A line for each member of the directory's pools, of keys and of proxies.
 
 sub members {
     my ($dir) = @_;
     my @lines;
 
-    for my $path (sort glob "$dir/pool.*") {
-        my ($pool) = $path =~ m{/pool\.([^/]+)\.\d+$};
-        my (undef, $members, $columns) = @{ sections($path, 3)->{section} };
+    for my $path (sort glob "$dir/pool.* $dir/proxies.*") {
+        my ($prefix, $pool) = $path =~ m{/(\w+)\.([^/]+)\.\d+$};
+        my $kind = $prefix eq 'pool' ? 3 : 6;
+        my (undef, $members, $columns)
+            = @{ sections($path, $kind)->{section} };
         my @in_flight;
 
         for (unpack '(a2048)*', $columns) {
@@ -222,7 +224,7 @@ sub members {
 
 sub set_states {
     my ($dir, $pool, @states) = @_;
-    my ($path) = glob "$dir/pool.$pool.*";
+    my ($path) = grep { -e } glob "$dir/{pool,proxies}.$pool.*";
     my $now = int 1000 * clock_gettime(CLOCK_MONOTONIC);
     my $never = (1 << 44) - 1;
 
