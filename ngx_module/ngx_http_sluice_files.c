@@ -284,8 +284,9 @@ ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
     for (i = 0; i < smcf->pools.nelts; i++) {
         pool = pools[i];
 
-        if (sluice_pool_open(&smcf->dir, (char *) pool->named.name.data,
-                             &pool->pool, &error)
+        if (sluice_pool_open(&smcf->dir, SLUICE_POOL_KEYS,
+                             (char *) pool->named.name.data, &pool->pool,
+                             &error)
             != SLUICE_OK)
         {
             ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
