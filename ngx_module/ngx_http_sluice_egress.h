@@ -128,6 +128,7 @@ struct ngx_http_sluice_egress_s {
     sluice_balance_hold_t           hold;
     uint64_t                        retry;      /* ms, if there is none      */
     ngx_msec_t                      start;      /* of the present try        */
+    ngx_http_sluice_passage_t       first;      /* of ctx->passages          */
     ngx_http_sluice_tunnel_t       *tunnel;     /* NULL: none so far         */
     ngx_event_t                     event;
     ngx_http_upstream_handler_pt    read_handler;
@@ -144,9 +145,21 @@ struct ngx_http_sluice_egress_s {
 };
 
 
+#define NGX_HTTP_SLUICE_PROBE_TIME      60000   /* ms: a request that is one */
+
+
+/* proxy_conf */
+ngx_int_t ngx_http_sluice_egress_split(ngx_str_t *value, ngx_str_t *host,
+    in_port_t *port);
+ngx_uint_t ngx_http_sluice_egress_kept(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us);
+
 /* egress */
+ngx_int_t ngx_http_sluice_egress_init_upstream(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us);
 ngx_int_t ngx_http_sluice_egress_choose(ngx_peer_connection_t *pc,
     ngx_http_sluice_egress_t *e);
+ngx_int_t ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e);
 void ngx_http_sluice_egress_way(ngx_http_sluice_egress_t *e);
 void ngx_http_sluice_egress_give(ngx_http_sluice_egress_t *e);
 
@@ -166,9 +179,13 @@ ngx_int_t ngx_http_sluice_tunnel_step(ngx_http_sluice_tunnel_t *t);
 int ngx_http_sluice_proxy_judge(ngx_http_sluice_proxy_t *proxy,
     sluice_member_try_t *try, sluice_tunnel_result_t result,
     ngx_uint_t status);
-void ngx_http_sluice_proxy_say(ngx_log_t *log,
-    ngx_http_sluice_proxy_pool_t *pool, ngx_http_sluice_proxy_t *proxy,
-    int state);
+void ngx_http_sluice_proxy_say(ngx_log_t *log, ngx_str_t *pool,
+    ngx_http_sluice_proxy_t *proxy, int state);
+void ngx_http_sluice_proxy_begin(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_proxy_t *proxy);
+void ngx_http_sluice_proxy_passage(ngx_http_sluice_egress_t *e,
+    ngx_http_sluice_proxy_t *proxy, sluice_tunnel_result_t result,
+    ngx_msec_t time);
 ngx_addr_t *ngx_http_sluice_proxy_addr(ngx_http_sluice_proxy_t *proxy);
 
 

@@ -694,7 +694,6 @@ static ngx_int_t
 ngx_http_sluice_tries_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_str_t               text;
     ngx_http_sluice_ctx_t  *ctx;
 
     ctx = ngx_http_sluice_get_ctx(r);
@@ -704,14 +703,5 @@ ngx_http_sluice_tries_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    text.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
-    if (text.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    text.len = ngx_sprintf(text.data, "%ui", ctx->ntries) - text.data;
-
-    ngx_http_sluice_set_value(v, &text);
-
-    return NGX_OK;
+    return ngx_http_sluice_set_number(r, v, ctx->ntries);
 }

@@ -14,7 +14,8 @@ static ngx_int_t ngx_http_sluice_pool_add(ngx_conf_t *cf,
     ngx_http_sluice_pool_t *pool, ngx_http_sluice_key_t *key,
     sluice_balance_conf_t *member);
 static ngx_int_t ngx_http_sluice_pool_member(ngx_conf_t *cf,
-    ngx_uint_t first, sluice_balance_conf_t *member, ngx_str_t *id);
+    ngx_uint_t first, sluice_balance_conf_t *member,
+    ngx_http_sluice_key_t *key, ngx_str_t *id);
 static ngx_int_t ngx_http_sluice_pool_limit(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *text, sluice_counts_t counts, sluice_balance_conf_t *member);
 static char *ngx_http_sluice_key_balance(ngx_conf_t *cf, void *conf);
@@ -226,10 +227,11 @@ ngx_http_sluice_pool_key(ngx_conf_t *cf, void *conf)
 
     value = cf->args->elts;
 
+    ngx_memzero(&key, sizeof(ngx_http_sluice_key_t));
     ngx_memzero(&member, sizeof(sluice_balance_conf_t));
     ngx_str_null(&id);
 
-    if (ngx_http_sluice_pool_member(cf, 2, &member, &id) != NGX_OK) {
+    if (ngx_http_sluice_pool_member(cf, 2, &member, &key, &id) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -262,14 +264,15 @@ ngx_http_sluice_pool_keys(ngx_conf_t *cf, void *conf)
     ngx_str_t              *value;
     ngx_uint_t              i;
     ngx_array_t             keys;
-    ngx_http_sluice_key_t  *key;
+    ngx_http_sluice_key_t  *key, all;
     sluice_balance_conf_t   member;
 
     value = cf->args->elts;
 
+    ngx_memzero(&all, sizeof(ngx_http_sluice_key_t));
     ngx_memzero(&member, sizeof(sluice_balance_conf_t));
 
-    if (ngx_http_sluice_pool_member(cf, 2, &member, NULL) != NGX_OK
+    if (ngx_http_sluice_pool_member(cf, 2, &member, &all, NULL) != NGX_OK
         || ngx_array_init(&keys, cf->temp_pool, 16,
                           sizeof(ngx_http_sluice_key_t))
            != NGX_OK
@@ -281,6 +284,9 @@ ngx_http_sluice_pool_keys(ngx_conf_t *cf, void *conf)
     key = keys.elts;
 
     for (i = 0; i < keys.nelts; i++) {
+        key[i].proxy = all.proxy;
+        key[i].strict = all.strict;
+
         if (ngx_http_sluice_pool_add(cf, pool, &key[i], &member) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
@@ -349,7 +355,7 @@ ngx_http_sluice_pool_add(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool,
 
 static ngx_int_t
 ngx_http_sluice_pool_member(ngx_conf_t *cf, ngx_uint_t first,
-    sluice_balance_conf_t *member, ngx_str_t *id)
+    sluice_balance_conf_t *member, ngx_http_sluice_key_t *key, ngx_str_t *id)
 {
     ngx_int_t    n;
     ngx_str_t   *value, text;
@@ -404,13 +410,39 @@ ngx_http_sluice_pool_member(ngx_conf_t *cf, ngx_uint_t first,
             continue;
         }
 
+        if (ngx_strncmp(value[i].data, "proxy=", 6) == 0) {
+            text.data = value[i].data + 6;
+            text.len = value[i].len - 6;
+
+            if (ngx_http_sluice_copy_name(cf, &key->proxy, &text, "proxy id")
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strcmp(value[i].data, "strict") == 0) {
+            key->strict = 1;
+            continue;
+        }
+
         /* not by itself: a space within a key leaves a part of it here */
 
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid parameter %ui of a key: it knows %s"
                            "\"weight=\", \"max_conns=\", \"limit=\", "
-                           "\"tokens=\" and \"backup\"",
+                           "\"tokens=\", \"proxy=\", \"strict\" and "
+                           "\"backup\"",
                            i, id != NULL ? "\"id=\", " : "");
+        return NGX_ERROR;
+    }
+
+    if (key->strict && key->proxy.data == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"strict\" needs \"proxy=\": the one that a key "
+                           "goes with or not at all");
         return NGX_ERROR;
     }
 
