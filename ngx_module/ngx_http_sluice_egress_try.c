@@ -601,6 +601,10 @@ ngx_http_sluice_egress_told(ngx_http_sluice_egress_t *e,
         ngx_http_sluice_count(TUNNELS);
 
     } else {
+        if (sluice_tunnel_blames_proxy(result)) {
+            sluice_balance_set(&e->had, e->hold.member);
+        }
+
         ngx_http_sluice_count(TUNNEL_FAILURES);
         ngx_http_sluice_egress_log(e, result);
     }
