@@ -148,7 +148,7 @@ ngx_http_sluice_proxy_addr(ngx_http_sluice_proxy_t *proxy)
 
 
 /*
- * What an end of a handshake says of the proxy.  Who says that the origin
+ * What an end of a handshake says of the proxy; status: HTTP's, if it is.  Who says that the origin
  * cannot be reached works; and a rule of the proxy's against this origin says
  * nothing about others.  Returns as sluice_member_answer().
  */
@@ -183,6 +183,10 @@ ngx_http_sluice_proxy_judge(ngx_http_sluice_proxy_t *proxy,
 
     default:
         answer = SLUICE_ANSWER_ERROR;
+    }
+
+    if (proxy->url.scheme != SLUICE_PROXY_HTTP) {
+        status = 0;
     }
 
     /* one that is well, and was, has no deadline to be compared with */
@@ -255,7 +259,9 @@ ngx_http_sluice_proxy_begin(ngx_http_sluice_ctx_t *ctx,
 {
     ngx_str_t  *id;
 
-    if (ctx->entry != NULL) {
+    /* as many as the record describes: no long list crowds out the rest */
+
+    if (ctx->entry != NULL && ctx->npassages < SLUICE_RECORD_TRIES) {
         id = (proxy != NULL) ? &proxy->id : &ngx_http_sluice_direct;
 
         (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_PROXY,
