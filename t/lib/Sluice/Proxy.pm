@@ -19,7 +19,9 @@ package Sluice::Proxy;
 #
 # Names that end with ".test" are 127.0.0.1.  To be started before run_tests();
 # their ports are $TEST_NGINX_SLUICE_PROXY_<NAME>.  Each block begins with all
-# of them as they were started; on $TEST_NGINX_SLUICE_PROXY_CONTROL
+# of them as they were started, or as its section x_proxy says: "NAME http 403,
+# http", a line for each that is to be otherwise.  Within a block, on
+# $TEST_NGINX_SLUICE_PROXY_CONTROL,
 #
 #   GET /NAME/http+403/http   changes what one does from its next connection on
 #   GET /NAME/cut             ends the connections that it has
@@ -76,6 +78,7 @@ my %Http = (
     'glued'     => ["$Ok$Glued", \&hole],
     'via'       => ["HTTP/1.1 200 OK\r\nVia: 1.1 proxy\r\nX: " . 'x' x 1000 . "\r\n\r\n"],
     'interim'   => ["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Wait\r\nX: y\r\n\r\n$Ok"],
+    '2xx'       => ["HTTP/1.1 299\r\nDate: now\r\n\r\n"],
     '1.0'       => ["HTTP/1.0 200 OK\r\n\r\n"],
     'lf'        => ["HTTP/1.1 200 OK\nVia: 1.1 proxy\n\n"],
     'length'    => ["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"],
@@ -150,7 +153,7 @@ sub start {
 
     return if !$INC{'Test/Nginx/Util.pm'};
 
-    Test::Nginx::Util::add_block_preprocessor(sub { control('') });
+    Test::Nginx::Util::add_block_preprocessor(\&prepare);
     Test::Nginx::Util::add_test_cleanup_handler(\&check);
 }
 
@@ -323,6 +326,17 @@ sub control {
     my $answer = do { local $/; <$sock> } // '';
     die "the proxies refuse \"$path\"" if $answer !~ s/.*?\r\n\r\n//s;
     return $answer;
+}
+
+sub prepare {
+    my ($block) = @_;
+
+    control('');
+
+    for (grep { /\S/ } split /\n/, $block->x_proxy // '') {
+        my ($name, $is) = split ' ', $_, 2;
+        control("$name/" . join '/', map { tr/ /+/r } split /, */, $is);
+    }
 }
 
 sub asked {
