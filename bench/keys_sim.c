@@ -636,7 +636,8 @@ sim_open(uint64_t end)
 
     if (sluice_dir_open(&dir, path, geteuid(), getegid(), true, &error)
         != SLUICE_OK
-        || sluice_pool_open(&dir, "bench", &sim_pool, &error) != SLUICE_OK)
+        || sluice_pool_open(&dir, SLUICE_POOL_KEYS, "bench", &sim_pool, &error)
+           != SLUICE_OK)
     {
         table_fail(&error);
     }

@@ -56,7 +56,8 @@ pick_open(void)
 
     if (sluice_dir_open(&dir, path, geteuid(), getegid(), true, &error)
         != SLUICE_OK
-        || sluice_pool_open(&dir, "bench", &pick_pool, &error) != SLUICE_OK)
+        || sluice_pool_open(&dir, SLUICE_POOL_KEYS, "bench", &pick_pool, &error)
+           != SLUICE_OK)
     {
         table_fail(&error);
     }

@@ -12,11 +12,18 @@
  *   limit_conf  zones and limits as they are written
  *   conn        limits of what is in flight
  *   limit_headers  what the client reads of its limits
+ *   pool_conf   what pools of keys and of proxies have in common
  *   key         a key for a request: taken, given back, judged
  *   key_conf    key pools as they are written
  *   key_policy  ... and what they do about answers
  *   key_try     another try with another key, inside one request
  *   key_answer  what an upstream's answer says about a key
+ *   proxy_conf  proxy pools and egress as they are written
+ *   proxy       proxies: their pool's file, judged, recorded
+ *   egress      the wrappers that send a request through a proxy
+ *   egress_try  ... and what becomes of each try
+ *   tunnel      the handshake with a proxy, on a connection
+ *   probe       looks for proxies that are down, or up again
  *   admission   the handler that decides, and what a request holds
  *   refusal     what a refused client reads
  *   usage       the record: its filter and its handler
@@ -197,9 +204,31 @@ typedef struct {
 } ngx_http_sluice_place_t;
 
 
+/* a directive in the block of a pool */
+typedef struct {
+    ngx_str_t                   name;
+    ngx_uint_t                  once;           /* its bit; 0: many          */
+    char                     *(*handler)(ngx_conf_t *cf, void *pool);
+} ngx_http_sluice_pool_line_t;
+
+
+/* a block while it is parsed */
+typedef struct {
+    const char                 *what;           /* "key"                     */
+    const char                 *many;           /* "keys"                    */
+    const char                 *known;          /* directives, in words      */
+    ngx_http_sluice_pool_line_t  *lines;        /* up to one without a name  */
+    ngx_http_sluice_named_t    *named;
+    void                       *pool;
+    ngx_uint_t                  written;        /* those that stand once     */
+} ngx_http_sluice_block_t;
+
+
 typedef struct {
     ngx_str_t                   id;             /* with a NUL behind it      */
     ngx_str_t                   secret;
+    ngx_str_t                   proxy;          /* its own; NULL: any        */
+    ngx_uint_t                  strict;         /* ... or none               */
     sluice_member_t            *line;           /* in the pool's file        */
 } ngx_http_sluice_key_t;
 
@@ -248,7 +277,19 @@ typedef struct {
 } ngx_http_sluice_denied_t;
 
 
-typedef struct ngx_http_sluice_try_s  ngx_http_sluice_try_t;
+typedef struct ngx_http_sluice_try_s          ngx_http_sluice_try_t;
+typedef struct ngx_http_sluice_proxy_s        ngx_http_sluice_proxy_t;
+typedef struct ngx_http_sluice_egress_s       ngx_http_sluice_egress_t;
+typedef struct ngx_http_sluice_egress_conf_s  ngx_http_sluice_egress_conf_t;
+
+
+/* a try to get through a proxy, for the record */
+typedef struct {
+    ngx_http_sluice_proxy_t    *proxy;          /* NULL: direct              */
+    ngx_uint_t                  state;          /* in r->upstream_states     */
+    ngx_uint_t                  result;         /* sluice_tunnel_result_t    */
+    ngx_msec_t                  time;           /* -1: no tunnel was made    */
+} ngx_http_sluice_passage_t;
 
 
 typedef struct {
@@ -271,6 +312,11 @@ typedef struct {
     ngx_array_t                 conns;     /* ngx_http_sluice_conn_zone_t *  */
     ngx_array_t                 pools;          /* ngx_http_sluice_pool_t *  */
     ngx_array_t                 upstreams;      /* ngx_http_sluice_key_try.c */
+    ngx_array_t                 proxy_pools;
+                                           /* ngx_http_sluice_proxy_pool_t * */
+    ngx_array_t                 egresses;       /* ngx_http_sluice_egress.c  */
+    ngx_array_t                 egress_literals;
+                                           /* ngx_http_upstream_srv_conf_t * */
     ngx_str_t                   master_key;     /* file, of sealed ones      */
     ngx_int_t                   request_id;     /* index of a variable       */
 
@@ -295,6 +341,8 @@ typedef struct {
     ngx_uint_t                  key_next;
     ngx_uint_t                  key_tries;
     ngx_msec_t                  key_timeout;
+    ngx_http_sluice_egress_conf_t  *egress;     /* NULL: not said here       */
+    void                       *proxies;        /* one must be up; or NULL   */
     ngx_array_t                *fields;         /* ngx_http_sluice_field_t   */
     ngx_flag_t                  usage;
     ngx_flag_t                  usage_refused;
@@ -302,6 +350,14 @@ typedef struct {
     ngx_uint_t                  limit_log_level;
     ngx_flag_t                  limit_headers;
 } ngx_http_sluice_loc_conf_t;
+
+
+/* of an upstream{} */
+typedef struct {
+    ngx_http_sluice_egress_conf_t  *egress;     /* UNSET: not said           */
+    ngx_http_upstream_init_pt       init_upstream;
+    ngx_http_upstream_init_peer_pt  inner_init; /* the balancer's            */
+} ngx_http_sluice_srv_conf_t;
 
 
 /*
@@ -326,6 +382,10 @@ typedef struct {
     ngx_msec_t                  waiting;        /* for a key, since          */
 
     ngx_http_sluice_pool_t     *refused_pool;   /* had no well key           */
+
+    ngx_http_sluice_egress_t   *egress;         /* of its upstream, or NULL  */
+    ngx_http_sluice_passage_t  *passages;
+    ngx_uint_t                  npassages;
 
     uint64_t                    decided;        /* zones, by their bits      */
     ngx_http_sluice_charge_t   *charges;
@@ -369,6 +429,8 @@ extern ngx_module_t  ngx_http_sluice_module;
 /* value */
 ngx_int_t ngx_http_sluice_add_vars(ngx_conf_t *cf, ngx_http_variable_t *vars);
 void ngx_http_sluice_set_value(ngx_http_variable_value_t *v, ngx_str_t *value);
+ngx_int_t ngx_http_sluice_set_number(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, ngx_uint_t n);
 ngx_int_t ngx_http_sluice_compile(ngx_conf_t *cf, ngx_str_t *text,
     ngx_http_sluice_value_t *value);
 ngx_int_t ngx_http_sluice_value(ngx_http_request_t *r,
@@ -393,6 +455,16 @@ char *ngx_http_sluice_master_key(ngx_conf_t *cf, ngx_command_t *cmd,
 
 /* files */
 ngx_int_t ngx_http_sluice_files_hook(ngx_conf_t *cf);
+ngx_int_t ngx_http_sluice_files_pool(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf, sluice_pool_kind_t kind,
+    ngx_http_sluice_named_t *named, sluice_pool_t *pool);
+sluice_member_t *ngx_http_sluice_files_member(ngx_cycle_t *cycle,
+    sluice_pool_t *pool, uint64_t fingerprint, sluice_balance_conf_t *member);
+ngx_int_t ngx_http_sluice_files_balance(ngx_cycle_t *cycle,
+    sluice_pool_t *pool, ngx_uint_t method, ngx_array_t *members,
+    sluice_balance_t **balance);
+void ngx_http_sluice_files_retire(ngx_http_sluice_main_conf_t *smcf,
+    sluice_file_t *file);
 
 /* process */
 extern ngx_http_sluice_process_t  ngx_http_sluice_process;
@@ -495,20 +567,26 @@ void ngx_http_sluice_key_settle(ngx_http_request_t *r,
 char *ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* pool_conf */
+char *ngx_http_sluice_pool_block(ngx_conf_t *cf,
+    ngx_http_sluice_block_t *block, ngx_array_t *members);
+ngx_int_t ngx_http_sluice_pool_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    sluice_balance_conf_t *member);
+char *ngx_http_sluice_pool_balance(ngx_conf_t *cf, const char *what,
+    ngx_uint_t *method, ngx_http_sluice_value_t **hash);
+ngx_int_t ngx_http_sluice_pool_hash(ngx_http_request_t *r,
+    ngx_http_sluice_value_t *value, uint64_t *hash);
 ngx_int_t ngx_http_sluice_pool_time(ngx_conf_t *cf, ngx_str_t *value,
     size_t prefix, uint64_t *ms);
 char *ngx_http_sluice_pool_invalid(ngx_conf_t *cf, ngx_str_t *value);
 
 /* key_policy */
 void ngx_http_sluice_pool_defaults(ngx_http_sluice_pool_t *pool);
-char *ngx_http_sluice_pool_cooldown(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
-char *ngx_http_sluice_pool_disable(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
-char *ngx_http_sluice_pool_exhaust(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
-char *ngx_http_sluice_pool_breaker(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
+char *ngx_http_sluice_pool_cooldown(ngx_conf_t *cf, void *conf);
+char *ngx_http_sluice_pool_disable(ngx_conf_t *cf, void *conf);
+char *ngx_http_sluice_pool_exhaust(ngx_conf_t *cf, void *conf);
+char *ngx_http_sluice_pool_breaker(ngx_conf_t *cf, void *conf);
 
 /* key_try */
 ngx_int_t ngx_http_sluice_try_init(ngx_conf_t *cf,
@@ -516,6 +594,33 @@ ngx_int_t ngx_http_sluice_try_init(ngx_conf_t *cf,
 ngx_int_t ngx_http_sluice_try_begin(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_try_end(ngx_http_sluice_try_t *t);
+
+/* proxy_conf */
+char *ngx_http_sluice_proxy_pool(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sluice_egress(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_sluice_egress_upstream(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_sluice_egress_check(ngx_conf_t *cf,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location);
+
+/* proxy */
+ngx_int_t ngx_http_sluice_proxy_variables(ngx_conf_t *cf);
+ngx_int_t ngx_http_sluice_proxy_open(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf);
+void ngx_http_sluice_proxy_close(ngx_http_sluice_main_conf_t *smcf);
+ngx_int_t ngx_http_sluice_proxy_look(ngx_http_sluice_loc_conf_t *slcf,
+    uint64_t *retry);
+ngx_str_t *ngx_http_sluice_proxy_pool_name(ngx_http_sluice_loc_conf_t *slcf);
+void ngx_http_sluice_proxy_record(ngx_http_sluice_ctx_t *ctx,
+    ngx_uint_t state, ngx_uint_t try, sluice_record_t *record);
+
+/* egress */
+ngx_int_t ngx_http_sluice_egress_init(ngx_conf_t *cf,
+    ngx_http_sluice_main_conf_t *smcf);
+void ngx_http_sluice_egress_start(ngx_http_sluice_main_conf_t *smcf);
+ngx_uint_t ngx_http_sluice_egress_blamed(ngx_http_sluice_egress_t *e);
+void ngx_http_sluice_egress_end(ngx_http_sluice_egress_t *e);
 
 /* admission */
 ngx_int_t ngx_http_sluice_admission_handler(ngx_http_request_t *r);

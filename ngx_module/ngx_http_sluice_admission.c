@@ -185,6 +185,17 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
                                        status, retry);
     }
 
+    /* a request that leaves through a proxy costs nobody anything without one */
+
+    if (slcf->proxies != NULL && r->content_handler != NULL
+        && ngx_http_sluice_proxy_look(slcf, &retry) != NGX_OK)
+    {
+        ngx_http_sluice_key_give(ctx);
+
+        return ngx_http_sluice_refused(r, slcf, ctx, SLUICE_OUTCOME_PROXY, 0,
+                                       retry);
+    }
+
     /* places before charges: they are given back as if never taken */
 
     first = ctx->nplaces;
@@ -257,6 +268,13 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
         ngx_log_error(slcf->limit_log_level, r->connection->log, 0,
                       "refusing request by limit \"%V\"",
                       &ctx->refused_by->name);
+        break;
+
+    case SLUICE_OUTCOME_PROXY:
+        ngx_http_sluice_count(REFUSED_PROXY);
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "refusing request, no proxy of pool \"%V\" is up",
+                      ngx_http_sluice_proxy_pool_name(slcf));
         break;
 
     case SLUICE_OUTCOME_KEY:
@@ -433,6 +451,10 @@ static void
 ngx_http_sluice_cleanup(void *data)
 {
     ngx_http_sluice_ctx_t *ctx = data;
+
+    if (ctx->egress != NULL) {
+        ngx_http_sluice_egress_end(ctx->egress);
+    }
 
     ngx_http_sluice_conn_give(ctx, 0);
 

@@ -23,15 +23,11 @@ static ngx_int_t ngx_http_sluice_files_conns(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
 static ngx_int_t ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
-static ngx_int_t ngx_http_sluice_files_balance(ngx_cycle_t *cycle,
-    ngx_http_sluice_pool_t *pool);
 static uint64_t ngx_http_sluice_files_fingerprint(sluice_pool_t *pool,
     ngx_http_sluice_key_t *key);
 static void ngx_http_sluice_files_test(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf);
 static void ngx_http_sluice_files_close(void *data);
-static void ngx_http_sluice_files_retire(ngx_http_sluice_main_conf_t *smcf,
-    sluice_file_t *file);
 
 
 ngx_int_t
@@ -142,7 +138,11 @@ ngx_http_sluice_files_open(ngx_cycle_t *cycle,
         return NGX_ERROR;
     }
 
-    return ngx_http_sluice_files_pools(cycle, smcf);
+    if (ngx_http_sluice_files_pools(cycle, smcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_sluice_proxy_open(cycle, smcf);
 }
 
 
@@ -274,7 +274,6 @@ ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
 {
     uint64_t                  fp;
     ngx_uint_t                i, n;
-    sluice_error_t            error;
     sluice_balance_conf_t    *member;
     ngx_http_sluice_key_t    *key;
     ngx_http_sluice_pool_t   *pool, **pools;
@@ -284,11 +283,10 @@ ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
     for (i = 0; i < smcf->pools.nelts; i++) {
         pool = pools[i];
 
-        if (sluice_pool_open(&smcf->dir, (char *) pool->named.name.data,
-                             &pool->pool, &error)
-            != SLUICE_OK)
+        if (ngx_http_sluice_files_pool(cycle, smcf, SLUICE_POOL_KEYS,
+                                       &pool->named, &pool->pool)
+            != NGX_OK)
         {
-            ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
             return NGX_ERROR;
         }
 
@@ -299,19 +297,17 @@ ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
 
             fp = ngx_http_sluice_files_fingerprint(&pool->pool, &key[n]);
 
-            if (sluice_pool_member(&pool->pool, fp, member[n].id,
-                                   (uint64_t) ngx_time(), &member[n].line,
-                                   &error)
-                != SLUICE_OK)
-            {
-                ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
+            key[n].line = ngx_http_sluice_files_member(cycle, &pool->pool, fp,
+                                                       &member[n]);
+            if (key[n].line == NULL) {
                 return NGX_ERROR;
             }
-
-            key[n].line = &pool->pool.members[member[n].line];
         }
 
-        if (ngx_http_sluice_files_balance(cycle, pool) != NGX_OK) {
+        if (ngx_http_sluice_files_balance(cycle, &pool->pool, pool->method,
+                                          &pool->members, &pool->balance)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -320,23 +316,61 @@ ngx_http_sluice_files_pools(ngx_cycle_t *cycle,
 }
 
 
+ngx_int_t
+ngx_http_sluice_files_pool(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf, sluice_pool_kind_t kind,
+    ngx_http_sluice_named_t *named, sluice_pool_t *pool)
+{
+    sluice_error_t  error;
+
+    if (sluice_pool_open(&smcf->dir, kind, (char *) named->name.data, pool,
+                         &error)
+        != SLUICE_OK)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* its line in the file, or NULL */
+
+sluice_member_t *
+ngx_http_sluice_files_member(ngx_cycle_t *cycle, sluice_pool_t *pool,
+    uint64_t fingerprint, sluice_balance_conf_t *member)
+{
+    sluice_error_t  error;
+
+    if (sluice_pool_member(pool, fingerprint, member->id,
+                           (uint64_t) ngx_time(), &member->line, &error)
+        != SLUICE_OK)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "%s", error.text);
+        return NULL;
+    }
+
+    return sluice_pool_line(pool, member->line);
+}
+
+
 /* each worker has a copy of it by fork() */
 
-static ngx_int_t
-ngx_http_sluice_files_balance(ngx_cycle_t *cycle,
-    ngx_http_sluice_pool_t *pool)
+ngx_int_t
+ngx_http_sluice_files_balance(ngx_cycle_t *cycle, sluice_pool_t *pool,
+    ngx_uint_t method, ngx_array_t *members, sluice_balance_t **balance)
 {
     void  *memory;
 
-    memory = ngx_pmemalign(cycle->pool,
-                           sluice_balance_size(pool->members.nelts), 64);
+    memory = ngx_pmemalign(cycle->pool, sluice_balance_size(members->nelts),
+                           64);
     if (memory == NULL) {
         return NGX_ERROR;
     }
 
-    pool->balance = sluice_balance_init(memory, &pool->pool, pool->method,
-                                        pool->members.elts,
-                                        pool->members.nelts);
+    *balance = sluice_balance_init(memory, pool, method, members->elts,
+                                   members->nelts);
 
     return NGX_OK;
 }
@@ -401,6 +435,8 @@ ngx_http_sluice_files_close(void *data)
         sluice_pool_close(&smcf->dir, &pools[i]->pool);
     }
 
+    ngx_http_sluice_proxy_close(smcf);
+
     sluice_dir_close(&smcf->dir);
 }
 
@@ -410,7 +446,7 @@ ngx_http_sluice_files_close(void *data)
  * stay the newest of its name.
  */
 
-static void
+void
 ngx_http_sluice_files_retire(ngx_http_sluice_main_conf_t *smcf,
     sluice_file_t *file)
 {

@@ -184,22 +184,12 @@ ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_uint_t prefer, sluice_balance_hold_t *hold,
     sluice_balance_result_t *result, uint64_t *retry)
 {
-    uint64_t       hash, tokens;
-    ngx_str_t      value;
-    const uint8_t  zero[16] = { 0 };
+    uint64_t  hash, tokens;
 
-    hash = 0;
     tokens = 0;
 
-    if (conf->pool->hash != NULL) {
-
-        if (ngx_http_sluice_value(r, conf->pool->hash, &value) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        /* the same over restarts, and on all nodes: not keyed */
-
-        hash = sluice_siphash(zero, value.data, value.len).lo;
+    if (ngx_http_sluice_pool_hash(r, conf->pool->hash, &hash) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     if (conf->tokens != NULL
@@ -704,7 +694,6 @@ static ngx_int_t
 ngx_http_sluice_tries_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_str_t               text;
     ngx_http_sluice_ctx_t  *ctx;
 
     ctx = ngx_http_sluice_get_ctx(r);
@@ -714,14 +703,5 @@ ngx_http_sluice_tries_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    text.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
-    if (text.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    text.len = ngx_sprintf(text.data, "%ui", ctx->ntries) - text.data;
-
-    ngx_http_sluice_set_value(v, &text);
-
-    return NGX_OK;
+    return ngx_http_sluice_set_number(r, v, ctx->ntries);
 }

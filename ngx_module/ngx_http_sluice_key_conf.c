@@ -6,30 +6,19 @@
 #include "ngx_http_sluice.h"
 
 
-typedef struct {
-    ngx_str_t     name;
-    ngx_uint_t    once;         /* its bit; 0: it may be repeated            */
-    char       *(*handler)(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool);
-} ngx_http_sluice_pool_line_t;
-
-
 static ngx_http_sluice_pool_t *ngx_http_sluice_pool(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
-static char *ngx_http_sluice_pool_line(ngx_conf_t *cf, ngx_command_t *dummy,
-    void *conf);
-static char *ngx_http_sluice_pool_key(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
-static char *ngx_http_sluice_pool_keys(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
+static char *ngx_http_sluice_pool_key(ngx_conf_t *cf, void *conf);
+static char *ngx_http_sluice_pool_keys(ngx_conf_t *cf, void *conf);
 static ngx_int_t ngx_http_sluice_pool_add(ngx_conf_t *cf,
     ngx_http_sluice_pool_t *pool, ngx_http_sluice_key_t *key,
     sluice_balance_conf_t *member);
 static ngx_int_t ngx_http_sluice_pool_member(ngx_conf_t *cf,
-    ngx_uint_t first, sluice_balance_conf_t *member, ngx_str_t *id);
+    ngx_uint_t first, sluice_balance_conf_t *member,
+    ngx_http_sluice_key_t *key, ngx_str_t *id);
 static ngx_int_t ngx_http_sluice_pool_limit(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *text, sluice_counts_t counts, sluice_balance_conf_t *member);
-static char *ngx_http_sluice_pool_balance(ngx_conf_t *cf,
-    ngx_http_sluice_pool_t *pool);
+static char *ngx_http_sluice_key_balance(ngx_conf_t *cf, void *conf);
 
 
 static ngx_http_sluice_pool_line_t  ngx_http_sluice_pool_lines[] = {
@@ -39,7 +28,7 @@ static ngx_http_sluice_pool_line_t  ngx_http_sluice_pool_lines[] = {
     { ngx_string("keys"), 0, ngx_http_sluice_pool_keys },
 
     { ngx_string("balance"), NGX_HTTP_SLUICE_BALANCE,
-      ngx_http_sluice_pool_balance },
+      ngx_http_sluice_key_balance },
 
     { ngx_string("cooldown"), NGX_HTTP_SLUICE_COOLDOWN,
       ngx_http_sluice_pool_cooldown },
@@ -189,12 +178,10 @@ ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_sluice_main_conf_t *smcf = conf;
 
-    char                    *rv;
-    ngx_str_t               *value;
-    ngx_uint_t               i, n;
-    ngx_conf_t               save;
-    sluice_balance_conf_t   *member;
-    ngx_http_sluice_pool_t  *pool;
+    char                     *rv;
+    ngx_str_t                *value;
+    ngx_http_sluice_pool_t   *pool;
+    ngx_http_sluice_block_t   block;
 
     value = cf->args->elts;
 
@@ -207,104 +194,44 @@ ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    save = *cf;
+    block.what = "key";
+    block.many = "keys";
+    block.known = "\"key\", \"keys\", \"balance\", \"cooldown\", "
+                  "\"disable\", \"exhaust\" and \"breaker\"";
+    block.lines = ngx_http_sluice_pool_lines;
+    block.named = &pool->named;
+    block.pool = pool;
+    block.written = 0;
 
-    cf->handler = ngx_http_sluice_pool_line;
-    cf->handler_conf = (char *) pool;
+    rv = ngx_http_sluice_pool_block(cf, &block, &pool->members);
 
-    rv = ngx_conf_parse(cf, NULL);
-
-    *cf = save;
-
-    if (rv != NGX_CONF_OK) {
-        return rv;
+    if (rv == NGX_CONF_OK) {
+        pool->written = block.written;
+        ngx_http_sluice_pool_defaults(pool);
     }
 
-    member = pool->members.elts;
-    n = 0;
-
-    for (i = 0; i < pool->members.nelts; i++) {
-        n += !member[i].backup;
-    }
-
-    if (n == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           pool->members.nelts
-                           ? "key pool \"%V\" has backup keys only"
-                           : "key pool \"%V\" has no keys",
-                           &pool->named.name);
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_http_sluice_pool_defaults(pool);
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-ngx_http_sluice_pool_line(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
-{
-    ngx_http_sluice_pool_t *pool = conf;
-
-    ngx_str_t                    *value;
-    ngx_http_sluice_pool_line_t  *line;
-
-    value = cf->args->elts;
-
-    for (line = ngx_http_sluice_pool_lines; line->name.len; line++) {
-
-        if (value[0].len != line->name.len
-            || ngx_strcmp(value[0].data, line->name.data) != 0)
-        {
-            continue;
-        }
-
-        if (pool->written & line->once) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" is duplicate in key pool \"%V\"",
-                               &line->name, &pool->named.name);
-            return NGX_CONF_ERROR;
-        }
-
-        pool->written |= line->once;
-
-        if (cf->args->nelts < 2) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\" says nothing in key pool \"%V\"",
-                               &line->name, &pool->named.name);
-            return NGX_CONF_ERROR;
-        }
-
-        return line->handler(cf, pool);
-    }
-
-    /* not by its name: it may be a key, and the word before it be missing */
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "unknown directive in a key pool: it knows \"key\", "
-                       "\"keys\", \"balance\", \"cooldown\", \"disable\", "
-                       "\"exhaust\" and \"breaker\"");
-
-    return NGX_CONF_ERROR;
+    return rv;
 }
 
 
 /* key secret|file:path|sealed:path id=name ...; no message has the secret */
 
 static char *
-ngx_http_sluice_pool_key(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+ngx_http_sluice_pool_key(ngx_conf_t *cf, void *conf)
 {
+    ngx_http_sluice_pool_t *pool = conf;
+
     ngx_str_t              *value, id;
     ngx_http_sluice_key_t   key;
     sluice_balance_conf_t   member;
 
     value = cf->args->elts;
 
+    ngx_memzero(&key, sizeof(ngx_http_sluice_key_t));
     ngx_memzero(&member, sizeof(sluice_balance_conf_t));
     ngx_str_null(&id);
 
-    if (ngx_http_sluice_pool_member(cf, 2, &member, &id) != NGX_OK) {
+    if (ngx_http_sluice_pool_member(cf, 2, &member, &key, &id) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -330,19 +257,22 @@ ngx_http_sluice_pool_key(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
 /* keys file:path|sealed:path ...; an id and a key a line, parameters of all */
 
 static char *
-ngx_http_sluice_pool_keys(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+ngx_http_sluice_pool_keys(ngx_conf_t *cf, void *conf)
 {
+    ngx_http_sluice_pool_t *pool = conf;
+
     ngx_str_t              *value;
     ngx_uint_t              i;
     ngx_array_t             keys;
-    ngx_http_sluice_key_t  *key;
+    ngx_http_sluice_key_t  *key, all;
     sluice_balance_conf_t   member;
 
     value = cf->args->elts;
 
+    ngx_memzero(&all, sizeof(ngx_http_sluice_key_t));
     ngx_memzero(&member, sizeof(sluice_balance_conf_t));
 
-    if (ngx_http_sluice_pool_member(cf, 2, &member, NULL) != NGX_OK
+    if (ngx_http_sluice_pool_member(cf, 2, &member, &all, NULL) != NGX_OK
         || ngx_array_init(&keys, cf->temp_pool, 16,
                           sizeof(ngx_http_sluice_key_t))
            != NGX_OK
@@ -354,6 +284,9 @@ ngx_http_sluice_pool_keys(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
     key = keys.elts;
 
     for (i = 0; i < keys.nelts; i++) {
+        key[i].proxy = all.proxy;
+        key[i].strict = all.strict;
+
         if (ngx_http_sluice_pool_add(cf, pool, &key[i], &member) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
@@ -422,7 +355,7 @@ ngx_http_sluice_pool_add(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool,
 
 static ngx_int_t
 ngx_http_sluice_pool_member(ngx_conf_t *cf, ngx_uint_t first,
-    sluice_balance_conf_t *member, ngx_str_t *id)
+    sluice_balance_conf_t *member, ngx_http_sluice_key_t *key, ngx_str_t *id)
 {
     ngx_int_t    n;
     ngx_str_t   *value, text;
@@ -439,32 +372,14 @@ ngx_http_sluice_pool_member(ngx_conf_t *cf, ngx_uint_t first,
             continue;
         }
 
-        if (ngx_strncmp(value[i].data, "weight=", 7) == 0) {
-            n = ngx_atoi(value[i].data + 7, value[i].len - 7);
+        n = ngx_http_sluice_pool_parameter(cf, &value[i], member);
 
-            if (n < 1 || n > SLUICE_WEIGHT_MAX) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid \"%V\": a weight is 1 to %d",
-                                   &value[i], SLUICE_WEIGHT_MAX);
-                return NGX_ERROR;
-            }
-
-            member->weight = (uint32_t) n;
+        if (n == NGX_OK) {
             continue;
         }
 
-        if (ngx_strncmp(value[i].data, "max_conns=", 10) == 0) {
-            n = ngx_atoi(value[i].data + 10, value[i].len - 10);
-
-            if (n < 1 || n > 65535) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid \"%V\": 1 to 65535 requests can "
-                                   "be in flight", &value[i]);
-                return NGX_ERROR;
-            }
-
-            member->max_conns = (uint32_t) n;
-            continue;
+        if (n == NGX_ERROR) {
+            return NGX_ERROR;
         }
 
         if (ngx_strncmp(value[i].data, "limit=", 6) == 0) {
@@ -495,8 +410,21 @@ ngx_http_sluice_pool_member(ngx_conf_t *cf, ngx_uint_t first,
             continue;
         }
 
-        if (ngx_strcmp(value[i].data, "backup") == 0) {
-            member->backup = true;
+        if (ngx_strncmp(value[i].data, "proxy=", 6) == 0) {
+            text.data = value[i].data + 6;
+            text.len = value[i].len - 6;
+
+            if (ngx_http_sluice_copy_name(cf, &key->proxy, &text, "proxy id")
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
+        if (ngx_strcmp(value[i].data, "strict") == 0) {
+            key->strict = 1;
             continue;
         }
 
@@ -505,8 +433,16 @@ ngx_http_sluice_pool_member(ngx_conf_t *cf, ngx_uint_t first,
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid parameter %ui of a key: it knows %s"
                            "\"weight=\", \"max_conns=\", \"limit=\", "
-                           "\"tokens=\" and \"backup\"",
+                           "\"tokens=\", \"proxy=\", \"strict\" and "
+                           "\"backup\"",
                            i, id != NULL ? "\"id=\", " : "");
+        return NGX_ERROR;
+    }
+
+    if (key->strict && key->proxy.data == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"strict\" needs \"proxy=\": the one that a key "
+                           "goes with or not at all");
         return NGX_ERROR;
     }
 
@@ -588,89 +524,11 @@ invalid:
 }
 
 
-/* balance round_robin|least_used|random|hash $variable; */
-
 static char *
-ngx_http_sluice_pool_balance(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+ngx_http_sluice_key_balance(ngx_conf_t *cf, void *conf)
 {
-    ngx_str_t   *value;
-    ngx_uint_t   i;
+    ngx_http_sluice_pool_t *pool = conf;
 
-    static ngx_str_t  methods[] = {
-        [SLUICE_BALANCE_ROUND_ROBIN] = ngx_string("round_robin"),
-        [SLUICE_BALANCE_LEAST_USED] = ngx_string("least_used"),
-        [SLUICE_BALANCE_RANDOM] = ngx_string("random"),
-        [SLUICE_BALANCE_HASH] = ngx_string("hash")
-    };
-
-    value = cf->args->elts;
-
-    for (i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-
-        if (value[1].len != methods[i].len
-            || ngx_strcmp(value[1].data, methods[i].data) != 0
-            || cf->args->nelts != (i == SLUICE_BALANCE_HASH ? 3u : 2u))
-        {
-            continue;
-        }
-
-        pool->method = i;
-
-        if (i != SLUICE_BALANCE_HASH) {
-            return NGX_CONF_OK;
-        }
-
-        pool->hash = ngx_palloc(cf->pool, sizeof(ngx_http_sluice_value_t));
-        if (pool->hash == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        return ngx_http_sluice_compile(cf, &value[2], pool->hash) == NGX_OK
-               ? NGX_CONF_OK : NGX_CONF_ERROR;
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "a key pool's balance is \"round_robin\", "
-                       "\"least_used\", \"random\" or \"hash $variable\"");
-
-    return NGX_CONF_ERROR;
-}
-
-
-/* 1ms to 31d, behind so many bytes of a name */
-
-ngx_int_t
-ngx_http_sluice_pool_time(ngx_conf_t *cf, ngx_str_t *value, size_t prefix,
-    uint64_t *ms)
-{
-    ngx_int_t  time;
-    ngx_str_t  text;
-
-    text.data = value->data + prefix;
-    text.len = value->len - prefix;
-
-    time = ngx_parse_time(&text, 0);
-
-    if (time == NGX_ERROR || time == 0
-        || time > (ngx_int_t) SLUICE_LIMIT_WINDOW_MAX)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\": it must be a time of up to 31d",
-                           value);
-        return NGX_ERROR;
-    }
-
-    *ms = (uint64_t) time;
-
-    return NGX_OK;
-}
-
-
-char *
-ngx_http_sluice_pool_invalid(ngx_conf_t *cf, ngx_str_t *value)
-{
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid parameter \"%V\"",
-                       value);
-
-    return NGX_CONF_ERROR;
+    return ngx_http_sluice_pool_balance(cf, "key", &pool->method,
+                                        &pool->hash);
 }

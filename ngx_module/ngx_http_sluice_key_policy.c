@@ -101,8 +101,10 @@ ngx_http_sluice_pool_defaults(ngx_http_sluice_pool_t *pool)
 /* cooldown status ... time [max=time]; cooldown off; */
 
 char *
-ngx_http_sluice_pool_cooldown(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+ngx_http_sluice_pool_cooldown(ngx_conf_t *cf, void *conf)
 {
+    ngx_http_sluice_pool_t *pool = conf;
+
     uint64_t                 ms;
     ngx_int_t                n;
     ngx_str_t               *value;
@@ -177,8 +179,10 @@ ngx_http_sluice_pool_cooldown(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
 /* disable status ... [after=number]; disable off; */
 
 char *
-ngx_http_sluice_pool_disable(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+ngx_http_sluice_pool_disable(ngx_conf_t *cf, void *conf)
 {
+    ngx_http_sluice_pool_t *pool = conf;
+
     ngx_int_t    n;
     ngx_str_t   *value;
     ngx_uint_t   i;
@@ -222,8 +226,10 @@ ngx_http_sluice_pool_disable(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
 /* exhaust status ... [for=time] [match=text ...]; exhaust off; */
 
 char *
-ngx_http_sluice_pool_exhaust(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+ngx_http_sluice_pool_exhaust(ngx_conf_t *cf, void *conf)
 {
+    ngx_http_sluice_pool_t *pool = conf;
+
     ngx_str_t   *value, *pattern;
     ngx_uint_t   i;
 
@@ -295,8 +301,10 @@ ngx_http_sluice_pool_exhaust(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
 /* breaker [errors=n] [window=time] [open=time] [max=time] [probe=time]; */
 
 char *
-ngx_http_sluice_pool_breaker(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool)
+ngx_http_sluice_pool_breaker(ngx_conf_t *cf, void *conf)
 {
+    ngx_http_sluice_pool_t *pool = conf;
+
     uint64_t                *to;
     ngx_int_t                n;
     ngx_str_t               *value;

@@ -745,7 +745,7 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
     /* that server's fault, unless it was the last one */
 
     if (!ngx_http_sluice_try_sent(t)) {
-        t->unmet = 1;
+        t->unmet = !ngx_http_sluice_egress_blamed(t->ctx->egress);
         return;
     }
 

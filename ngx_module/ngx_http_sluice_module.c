@@ -13,6 +13,7 @@
 
 static void *ngx_http_sluice_create_main_conf(ngx_conf_t *cf);
 static char *ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_sluice_create_srv_conf(ngx_conf_t *cf);
 static void *ngx_http_sluice_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -196,6 +197,27 @@ static ngx_command_t  ngx_http_sluice_commands[] = {
       offsetof(ngx_http_sluice_loc_conf_t, key_timeout),
       NULL },
 
+    { ngx_string("sluice_proxy_pool"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_sluice_proxy_pool,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_egress"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
+      ngx_http_sluice_egress_upstream,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_egress"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_sluice_egress,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("sluice_usage"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
       ngx_http_sluice_usage,
@@ -228,7 +250,7 @@ static ngx_http_module_t  ngx_http_sluice_module_ctx = {
     ngx_http_sluice_create_main_conf,      /* create main configuration */
     ngx_http_sluice_init_main_conf,        /* init main configuration */
 
-    NULL,                                  /* create server configuration */
+    ngx_http_sluice_create_srv_conf,       /* create server configuration */
     NULL,                                  /* merge server configuration */
 
     ngx_http_sluice_create_loc_conf,       /* create location configuration */
@@ -258,6 +280,7 @@ ngx_http_sluice_add_variables(ngx_conf_t *cf)
     if (ngx_http_sluice_client_variables(cf) != NGX_OK
         || ngx_http_sluice_limit_variables(cf) != NGX_OK
         || ngx_http_sluice_key_variables(cf) != NGX_OK
+        || ngx_http_sluice_proxy_variables(cf) != NGX_OK
         || ngx_http_sluice_usage_variables(cf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -300,7 +323,11 @@ ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
         || ngx_array_init(&smcf->zones, cf->pool, 4,
                        sizeof(ngx_http_sluice_zone_t *)) != NGX_OK
         || ngx_array_init(&smcf->pools, cf->pool, 4,
-                          sizeof(ngx_http_sluice_pool_t *)) != NGX_OK)
+                          sizeof(ngx_http_sluice_pool_t *)) != NGX_OK
+        || ngx_array_init(&smcf->proxy_pools, cf->pool, 4, sizeof(void *))
+           != NGX_OK
+        || ngx_array_init(&smcf->egress_literals, cf->pool, 4,
+                          sizeof(ngx_http_upstream_srv_conf_t *)) != NGX_OK)
     {
         return NULL;
     }
@@ -329,6 +356,9 @@ ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
            != NGX_OK
         || ngx_http_sluice_all_defined(cf, &smcf->pools, "key pool",
                                        "sluice_key_pool")
+           != NGX_OK
+        || ngx_http_sluice_all_defined(cf, &smcf->proxy_pools, "proxy pool",
+                                       "sluice_proxy_pool")
            != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -336,16 +366,31 @@ ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
 
     if (smcf->path.data == NULL
         && (smcf->zones.nelts || smcf->conns.nelts || smcf->pools.nelts
-            || smcf->usage
-            || smcf->clients))
+            || smcf->proxy_pools.nelts || smcf->usage || smcf->clients))
     {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"sluice_dir\" is not set, but there are limits, keys, "
-                      "clients or usage to keep there");
+                      "proxies, clients or usage to keep there");
         return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_sluice_create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_http_sluice_srv_conf_t  *sscf;
+
+    sscf = ngx_pcalloc(cf->pool, sizeof(ngx_http_sluice_srv_conf_t));
+    if (sscf == NULL) {
+        return NULL;
+    }
+
+    sscf->egress = NGX_CONF_UNSET_PTR;
+
+    return sscf;
 }
 
 
@@ -371,6 +416,7 @@ ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
     slcf->key = NGX_CONF_UNSET_PTR;
     slcf->key_tries = NGX_CONF_UNSET_UINT;
     slcf->key_timeout = NGX_CONF_UNSET_MSEC;
+    slcf->egress = NGX_CONF_UNSET_PTR;
     slcf->fields = NGX_CONF_UNSET_PTR;
     slcf->usage = NGX_CONF_UNSET;
     slcf->usage_refused = NGX_CONF_UNSET;
@@ -404,6 +450,7 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                                   |NGX_HTTP_SLUICE_NEXT_529));
     ngx_conf_merge_uint_value(conf->key_tries, prev->key_tries, 3);
     ngx_conf_merge_msec_value(conf->key_timeout, prev->key_timeout, 0);
+    ngx_conf_merge_ptr_value(conf->egress, prev->egress, NULL);
     ngx_conf_merge_ptr_value(conf->fields, prev->fields, NULL);
     ngx_conf_merge_value(conf->usage, prev->usage, 0);
     ngx_conf_merge_value(conf->usage_refused, prev->usage_refused, 1);
@@ -435,7 +482,8 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_OK;
     }
 
-    if (ngx_http_sluice_limit_check(cf, conf, &clcf->name) != NGX_OK
+    if (ngx_http_sluice_egress_check(cf, conf, &clcf->name) != NGX_OK
+        || ngx_http_sluice_limit_check(cf, conf, &clcf->name) != NGX_OK
         || ngx_http_sluice_conn_check(cf, conf, &clcf->name) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -455,13 +503,15 @@ ngx_http_sluice_init(ngx_conf_t *cf)
     smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
 
     if (smcf->zones.nelts == 0 && smcf->conns.nelts == 0
-        && smcf->pools.nelts == 0 && !smcf->usage && !smcf->clients)
+        && smcf->pools.nelts == 0 && smcf->proxy_pools.nelts == 0
+        && !smcf->usage && !smcf->clients)
     {
         return ngx_http_sluice_filters(cf, smcf);
     }
 
     if (smcf->zones.nelts == 0 && smcf->conns.nelts == 0
-        && smcf->pools.nelts == 0 && !smcf->usage)
+        && smcf->pools.nelts == 0 && smcf->proxy_pools.nelts == 0
+        && !smcf->usage)
     {
 
         /* only $sluice_client: nothing to do for a request */
@@ -486,6 +536,14 @@ ngx_http_sluice_init(ngx_conf_t *cf)
     *h = ngx_http_sluice_log_handler;
 
     if (ngx_http_sluice_filters(cf, smcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* the key's are around those of proxies: it moves first */
+
+    if (smcf->proxy_pools.nelts
+        && ngx_http_sluice_egress_init(cf, smcf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

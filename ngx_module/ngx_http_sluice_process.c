@@ -165,6 +165,7 @@ ngx_http_sluice_process_acquire(ngx_cycle_t *cycle,
                             ngx_http_sluice_process_workers.slots[slot].stat;
 
         ngx_http_sluice_key_start(smcf);
+        ngx_http_sluice_egress_start(smcf);
 
         /* what was counted while there was none */
 

@@ -59,6 +59,14 @@ static ngx_http_sluice_refusal_t  ngx_http_sluice_keys_limited = {
                          "rate_limit_error")
 };
 
+static ngx_http_sluice_refusal_t  ngx_http_sluice_no_proxy = {
+    NGX_HTTP_SERVICE_UNAVAILABLE,
+    ngx_http_sluice_body("503", "Service Unavailable",
+                         "No egress proxy is available. Try again later.",
+                         "server_error", "no_proxy_available",
+                         "overloaded_error")
+};
+
 static ngx_http_sluice_refusal_t  ngx_http_sluice_no_room = {
     NGX_HTTP_SERVICE_UNAVAILABLE,
     ngx_http_sluice_body("503", "Service Unavailable",
@@ -172,6 +180,10 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
     case SLUICE_OUTCOME_KEY:
         refusal = (status == NGX_HTTP_TOO_MANY_REQUESTS)
                   ? &ngx_http_sluice_keys_limited : &ngx_http_sluice_no_key;
+        break;
+
+    case SLUICE_OUTCOME_PROXY:
+        refusal = &ngx_http_sluice_no_proxy;
         break;
 
     case SLUICE_OUTCOME_OPEN:

@@ -447,6 +447,10 @@ ngx_http_sluice_usage_tries(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
         (void) sluice_record_add_try(record, &t, key.data, key.len,
                                      state[i].peer->data,
                                      state[i].peer->len);
+
+        if (ctx->npassages != 0) {
+            ngx_http_sluice_proxy_record(ctx, i, n - 1, record);
+        }
     }
 
     record->tries = (uint8_t) ngx_min(n, 255);

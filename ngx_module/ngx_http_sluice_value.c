@@ -51,6 +51,25 @@ ngx_http_sluice_set_value(ngx_http_variable_value_t *v, ngx_str_t *value)
  */
 
 ngx_int_t
+ngx_http_sluice_set_number(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, ngx_uint_t n)
+{
+    ngx_str_t  text;
+
+    text.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (text.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    text.len = ngx_sprintf(text.data, "%ui", n) - text.data;
+
+    ngx_http_sluice_set_value(v, &text);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_sluice_compile(ngx_conf_t *cf, ngx_str_t *text,
     ngx_http_sluice_value_t *value)
 {

@@ -54,7 +54,8 @@ typedef enum {
     SLUICE_FILE_ZONE,
     SLUICE_FILE_POOL,
     SLUICE_FILE_LANE,
-    SLUICE_FILE_CONN
+    SLUICE_FILE_CONN,
+    SLUICE_FILE_PROXIES
 } sluice_file_kind_t;
 
 

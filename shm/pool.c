@@ -19,7 +19,8 @@
 #define SLUICE_EARLY_TIME  20           /* bits below it, of control->early  */
 
 
-static void sluice_pool_spec(const char *name, sluice_file_spec_t *spec);
+static void sluice_pool_spec(sluice_pool_kind_t kind, const char *name,
+    sluice_file_spec_t *spec);
 static void sluice_pool_attach(sluice_pool_t *pool);
 static bool sluice_pool_begin(const sluice_pool_t *pool);
 static bool sluice_pool_find(sluice_pool_t *pool, uint64_t fingerprint,
@@ -30,12 +31,36 @@ static bool sluice_pool_unused(sluice_pool_t *pool, unsigned *line);
 static void sluice_pool_forget_one(sluice_file_t *file, void *data);
 
 
+static const struct {
+    const char  *prefix;
+    uint32_t     file;
+} sluice_pool_kinds[SLUICE_POOL_KINDS] = {
+    [SLUICE_POOL_KEYS]    = { "pool.", SLUICE_FILE_POOL },
+    [SLUICE_POOL_PROXIES] = { "proxies.", SLUICE_FILE_PROXIES }
+};
+
+
+const char *
+sluice_pool_prefix(sluice_pool_kind_t kind)
+{
+    return sluice_pool_kinds[kind].prefix;
+}
+
+
+uint32_t
+sluice_pool_file(sluice_pool_kind_t kind)
+{
+    return sluice_pool_kinds[kind].file;
+}
+
+
 static void
-sluice_pool_spec(const char *name, sluice_file_spec_t *spec)
+sluice_pool_spec(sluice_pool_kind_t kind, const char *name,
+    sluice_file_spec_t *spec)
 {
     memset(spec, 0, sizeof(sluice_file_spec_t));
 
-    spec->kind = SLUICE_FILE_POOL;
+    spec->kind = sluice_pool_file(kind);
     spec->subject = name;
     spec->geometry[0] = SLUICE_POOL_MEMBERS;
     spec->geometry[1] = SLUICE_SLOTS;
@@ -52,7 +77,7 @@ sluice_pool_possible(const sluice_file_header_t *header)
     unsigned            i;
     sluice_file_spec_t  spec;
 
-    sluice_pool_spec("", &spec);
+    sluice_pool_spec(SLUICE_POOL_KEYS, "", &spec);
 
     for (i = 0; i < SLUICE_FILE_SECTIONS; i++) {
         if (header->section[i].size != spec.section[i]) {
@@ -76,28 +101,30 @@ sluice_pool_attach(sluice_pool_t *pool)
 
 
 sluice_status_t
-sluice_pool_open(const sluice_dir_t *dir, const char *name,
-    sluice_pool_t *pool, sluice_error_t *error)
+sluice_pool_open(const sluice_dir_t *dir, sluice_pool_kind_t kind,
+    const char *name, sluice_pool_t *pool, sluice_error_t *error)
 {
     char                file[SLUICE_FILE_NAME_MAX];
     unsigned            n, tries;
+    const char         *prefix;
     sluice_status_t     status;
     sluice_file_spec_t  spec;
 
-    sluice_pool_spec(name, &spec);
+    sluice_pool_spec(kind, name, &spec);
 
+    prefix = sluice_pool_prefix(kind);
     status = SLUICE_BUSY;
 
     for (tries = 0; tries < 8; tries++) {
 
         n = 0;
-        (void) sluice_dir_series(dir, SLUICE_POOL_PREFIX, name, &n, 1);
+        (void) sluice_dir_series(dir, prefix, name, &n, 1);
 
         if (n != 0) {
-            snprintf(file, sizeof(file), SLUICE_POOL_PREFIX "%s.%u", name, n);
+            snprintf(file, sizeof(file), "%s%s.%u", prefix, name, n);
 
-            status = sluice_file_open(dir, file, SLUICE_FILE_POOL,
-                                      SLUICE_OPEN_WRITE, &pool->file, error);
+            status = sluice_file_open(dir, file, spec.kind, SLUICE_OPEN_WRITE,
+                                      &pool->file, error);
 
             if (status == SLUICE_OK
                 && sluice_file_fits(&pool->file, &spec))
@@ -119,7 +146,7 @@ sluice_pool_open(const sluice_dir_t *dir, const char *name,
             return status;
         }
 
-        snprintf(file, sizeof(file), SLUICE_POOL_PREFIX "%s.%u", name, n + 1);
+        snprintf(file, sizeof(file), "%s%s.%u", prefix, name, n + 1);
 
         status = sluice_file_publish(dir, &pool->file, file, error);
 
@@ -589,6 +616,30 @@ sluice_pool_early(sluice_pool_t *pool, unsigned line, uint64_t now,
 }
 
 
+/*
+ * The word is in nobody's hands before or after: who has written it is the one,
+ * and one that is ahead of the clock by more than a rival's can be was spoilt.
+ */
+
+bool
+sluice_pool_round(sluice_pool_t *pool, uint64_t now, uint64_t interval)
+{
+    uint64_t  last;
+
+    last = __atomic_load_n(&pool->control->round, __ATOMIC_RELAXED);
+
+    if (last != 0 && (now >= last ? now - last < interval
+                                  : last - now <= interval))
+    {
+        return false;
+    }
+
+    return __atomic_compare_exchange_n(&pool->control->round, &last, now,
+                                       false, __ATOMIC_RELAXED,
+                                       __ATOMIC_RELAXED);
+}
+
+
 static void
 sluice_pool_forget_one(sluice_file_t *file, void *data)
 {
@@ -621,6 +672,15 @@ sluice_pool_forget_one(sluice_file_t *file, void *data)
 bool
 sluice_pool_forget_slot(const sluice_dir_t *dir, unsigned slot)
 {
-    return sluice_file_each(dir, SLUICE_POOL_PREFIX, SLUICE_FILE_POOL,
-                            sluice_pool_forget_one, &slot);
+    bool      all;
+    unsigned  kind;
+
+    for (all = true, kind = 0; kind < SLUICE_POOL_KINDS; kind++) {
+        all = sluice_file_each(dir, sluice_pool_kinds[kind].prefix,
+                               sluice_pool_kinds[kind].file,
+                               sluice_pool_forget_one, &slot)
+              && all;
+    }
+
+    return all;
 }

@@ -1,7 +1,9 @@
 
 /*
  * A pool's file: a line for each member that a configuration has named, and
- * what is in flight.
+ * what is in flight.  A member is a key or an egress proxy: pools of the two
+ * are the same but for the names and the kind of their files, so one of each
+ * may have the same name.
  *
  * A member is found by a fingerprint of its id and secret, so a reload that
  * adds, removes or reorders members keeps the state of the others, and a new
@@ -20,7 +22,8 @@
  * slot.  A column is in one piece: workers share no cache line, and adding up
  * all members is a run over a few of them.
  *
- *   file "pool.NAME.N": header | control | members | columns
+ *   file "pool.NAME.N" of keys, "proxies.NAME.N" of proxies:
+ *     header | control | members | columns
  *   geometry: members, slots, sizeof(sluice_member_t)
  */
 
@@ -32,20 +35,29 @@
 #include "workers.h"
 
 
-#define SLUICE_POOL_PREFIX    "pool."
 #define SLUICE_POOL_MEMBERS   1024     /* lines, former members' included   */
 #define SLUICE_POOL_EARLY     1000     /* ms between two early tries        */
+
+
+typedef enum {
+    SLUICE_POOL_KEYS = 0,
+    SLUICE_POOL_PROXIES,
+    SLUICE_POOL_KINDS
+} sluice_pool_kind_t;
 
 
 typedef struct {
     uint32_t  slots;            /* columns from this one on are all zero     */
     uint32_t  reserved0;
     uint64_t  early;            /* the last early try: ms:44, line:20        */
-    uint8_t   reserved1[112];
+    uint64_t  round;            /* when the last round of probes began: ms;
+                                   0: there was none                         */
+    uint8_t   reserved1[104];
 } sluice_pool_control_t;
 
 _Static_assert(sizeof(sluice_pool_control_t) == 128, "pool control");
 _Static_assert(offsetof(sluice_pool_control_t, early) == 8, "pool control");
+_Static_assert(offsetof(sluice_pool_control_t, round) == 16, "pool control");
 
 
 typedef struct {
@@ -57,13 +69,19 @@ typedef struct {
 } sluice_pool_t;
 
 
+/* what the files of a kind begin with, and their kind as of file.h */
+const char *sluice_pool_prefix(sluice_pool_kind_t kind);
+uint32_t sluice_pool_file(sluice_pool_kind_t kind);
+
 /* opens the pool's newest file, or makes it; one from before a boot is left */
-sluice_status_t sluice_pool_open(const sluice_dir_t *dir, const char *name,
-    sluice_pool_t *pool, sluice_error_t *error);
+sluice_status_t sluice_pool_open(const sluice_dir_t *dir,
+    sluice_pool_kind_t kind, const char *name, sluice_pool_t *pool,
+    sluice_error_t *error);
 
 void sluice_pool_close(const sluice_dir_t *dir, sluice_pool_t *pool);
 
-/* whether a header has the geometry and the sections of such a file */
+/* whether a header has the geometry and the sections of such a file, of any
+   kind */
 bool sluice_pool_possible(const sluice_file_header_t *header);
 
 /*
@@ -110,8 +128,17 @@ uint64_t sluice_pool_early(sluice_pool_t *pool, unsigned line, uint64_t now,
     uint64_t timeout);
 
 /*
- * Zeroes a dead slot's columns in every pool of the directory.  false: for
- * want of descriptors or memory some were not reached; to be done again.
+ * Whether the caller is the one who makes a round of active probes now: of all
+ * processes one an interval (ms, not 0), whoever comes first.  Nobody leads and
+ * nothing is held: of one who is killed at it the next interval's is another's.
+ * now: monotonic ms, as everybody's.
+ */
+bool sluice_pool_round(sluice_pool_t *pool, uint64_t now, uint64_t interval);
+
+/*
+ * Zeroes a dead slot's columns in every pool of the directory, of both kinds.
+ * false: for want of descriptors or memory some were not reached; to be done
+ * again.
  */
 bool sluice_pool_forget_slot(const sluice_dir_t *dir, unsigned slot);
 

@@ -1,6 +1,7 @@
 
 #include "record.h"
 #include "hash.h"
+#include "tunnel.h"
 
 #include <string.h>
 
@@ -25,7 +26,10 @@ static const struct {
     [SLUICE_ITEM_ZONE]       = { "zone", 0, 47 },
     [SLUICE_ITEM_TRY]        = { "upstream", sizeof(sluice_record_try_t)
                                              + SLUICE_RECORD_KEY_MAX, 64 },
-    [SLUICE_ITEM_FIELD]      = { "fields", 1 + SLUICE_FIELD_NAME_MAX, 255 }
+    [SLUICE_ITEM_FIELD]      = { "fields", 1 + SLUICE_FIELD_NAME_MAX, 255 },
+    [SLUICE_ITEM_PROXY]      = { "proxy", 0, SLUICE_RECORD_KEY_MAX },
+    [SLUICE_ITEM_TUNNEL]     = { "proxies", sizeof(sluice_record_tunnel_t),
+                                 SLUICE_RECORD_KEY_MAX }
 };
 
 
@@ -35,7 +39,8 @@ static const char  *sluice_outcomes[SLUICE_OUTCOME_COUNT] = {
     [SLUICE_OUTCOME_LIMIT]      = "limit",
     [SLUICE_OUTCOME_KEY]        = "no_key",
     [SLUICE_OUTCOME_ERROR]      = "error",
-    [SLUICE_OUTCOME_UNADMITTED] = "unadmitted"
+    [SLUICE_OUTCOME_UNADMITTED] = "unadmitted",
+    [SLUICE_OUTCOME_PROXY]      = "proxy"
 };
 
 
@@ -43,6 +48,8 @@ static inline uint8_t *sluice_record_begin(sluice_record_t *record,
     sluice_item_tag_t tag, size_t head_len, size_t *len);
 static size_t sluice_record_cut(sluice_record_t *record, sluice_item_tag_t tag,
     size_t used, size_t limit);
+static unsigned sluice_record_count(const sluice_record_t *record,
+    sluice_item_tag_t tag);
 static inline void sluice_record_end(sluice_record_t *record, uint8_t *p,
     const void *data, size_t len);
 
@@ -126,6 +133,55 @@ sluice_record_add_try(sluice_record_t *record, sluice_record_try_t *t,
     sluice_record_end(record, p + key_len, addr, len);
 
     return true;
+}
+
+
+bool
+sluice_record_add_tunnel(sluice_record_t *record,
+    const sluice_record_tunnel_t *t, const void *id, size_t len)
+{
+    uint8_t  *p;
+
+    /* a request may go through a whole pool: the room is for the tries, too */
+
+    if (t->try >= SLUICE_RECORD_TRIES
+        || sluice_record_count(record, SLUICE_ITEM_TUNNEL)
+           == SLUICE_RECORD_TRIES)
+    {
+        record->flags |= SLUICE_RECORD_CUT;
+        return false;
+    }
+
+    p = sluice_record_begin(record, SLUICE_ITEM_TUNNEL,
+                            sizeof(sluice_record_tunnel_t), &len);
+
+    if (p == NULL) {
+        return false;
+    }
+
+    memcpy(p, t, sizeof(sluice_record_tunnel_t));
+
+    sluice_record_end(record, p + sizeof(sluice_record_tunnel_t), id, len);
+
+    return true;
+}
+
+
+static unsigned
+sluice_record_count(const sluice_record_t *record, sluice_item_tag_t tag)
+{
+    size_t         offset;
+    unsigned       n;
+    sluice_item_t  item;
+
+    offset = 0;
+    n = 0;
+
+    while (sluice_record_next(record, &offset, &item)) {
+        n += (item.tag == tag);
+    }
+
+    return n;
 }
 
 
@@ -261,10 +317,11 @@ sluice_record_seal(sluice_record_t *record, const uint8_t uuid[16],
 const char *
 sluice_record_check(const sluice_record_t *record, size_t size)
 {
-    size_t                offset, length;
-    uint16_t              n;
-    sluice_record_try_t   t;
-    const uint8_t        *p;
+    size_t                   offset, length;
+    uint16_t                 n;
+    const uint8_t           *p;
+    sluice_record_try_t      t;
+    sluice_record_tunnel_t   tunnel;
 
     if (size < sizeof(sluice_record_t)) {
         return "shorter than a record";
@@ -315,6 +372,21 @@ sluice_record_check(const sluice_record_t *record, size_t size)
 
             if (t.key_len > n - sizeof(t)) {
                 return "key past its try";
+            }
+
+            break;
+
+        case SLUICE_ITEM_TUNNEL:
+            if (n < sizeof(sluice_record_tunnel_t)) {
+                return "short tunnel";
+            }
+
+            memcpy(&tunnel, p + offset + SLUICE_ITEM_HEAD, sizeof(tunnel));
+
+            if (tunnel.try >= SLUICE_RECORD_TRIES
+                || tunnel.result >= SLUICE_TUNNEL_RESULTS)
+            {
+                return "impossible tunnel";
             }
 
             break;

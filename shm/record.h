@@ -39,13 +39,17 @@
 #define SLUICE_UNKNOWN_US       UINT64_MAX
 #define SLUICE_UNKNOWN_MS       UINT32_MAX
 
-#define SLUICE_RECORD_TRIES     8       /* described; `tries` counts them all */
+#define SLUICE_RECORD_TRIES     8       /* described, and tunnels as many;
+                                           `tries` counts them all           */
 #define SLUICE_FIELD_NAME_MAX   32
 
-#define SLUICE_RECORD_KEY_MAX   47      /* bytes of a key's id               */
+#define SLUICE_RECORD_KEY_MAX   47      /* bytes of a key's or proxy's id    */
 
-/* of SLUICE_RECORD_MAX, kept from fields for key, pool, zone and tries */
-#define SLUICE_RECORD_KEPT      960
+/*
+ * Of SLUICE_RECORD_MAX, kept from fields: for pool, key, zone and proxy, one of
+ * each, and for all tries and tunnels that are described, at their longest.
+ */
+#define SLUICE_RECORD_KEPT      1852
 
 
 typedef enum {
@@ -55,6 +59,7 @@ typedef enum {
     SLUICE_OUTCOME_KEY,                 /* refused: no well key              */
     SLUICE_OUTCOME_ERROR,               /* refused: configuration at run time */
     SLUICE_OUTCOME_UNADMITTED,          /* ended before admission by others  */
+    SLUICE_OUTCOME_PROXY,               /* refused: no proxy is up           */
     SLUICE_OUTCOME_COUNT
 } sluice_outcome_t;
 
@@ -71,6 +76,9 @@ typedef enum {
     SLUICE_ITEM_TRY,                    /* sluice_record_try_t, id of the
                                            key, address                      */
     SLUICE_ITEM_FIELD,                  /* length of name, name, value       */
+    SLUICE_ITEM_PROXY,                  /* id of the egress proxy            */
+    SLUICE_ITEM_TUNNEL,                 /* sluice_record_tunnel_t, id of the
+                                           proxy                             */
     SLUICE_ITEM_TAGS
 } sluice_item_tag_t;
 
@@ -117,6 +125,18 @@ typedef struct {
 _Static_assert(sizeof(sluice_record_try_t) == 32, "try");
 
 
+/* one proxy of a try; several if those before it failed */
+typedef struct {
+    uint32_t  time;             /* ms until it ended, well or not;
+                                   SLUICE_UNKNOWN_MS: none was made          */
+    uint8_t   try;              /* of the record's TRY items, from 0         */
+    uint8_t   result;           /* sluice_tunnel_result_t                    */
+    uint8_t   reserved[2];
+} sluice_record_tunnel_t;
+
+_Static_assert(sizeof(sluice_record_tunnel_t) == 8, "tunnel");
+
+
 typedef struct {
     uint8_t         tag;
     uint8_t         flags;
@@ -148,6 +168,13 @@ bool sluice_record_add(sluice_record_t *record, sluice_item_tag_t tag,
 /* key: the id, up to SLUICE_RECORD_KEY_MAX bytes; t->key_len is set to them */
 bool sluice_record_add_try(sluice_record_t *record, sluice_record_try_t *t,
     const void *key, size_t key_len, const void *addr, size_t len);
+
+/*
+ * id: the proxy's, up to SLUICE_RECORD_KEY_MAX bytes, 0 for none.  false also:
+ * SLUICE_RECORD_TRIES of them are there, or it is of a try beyond these.
+ */
+bool sluice_record_add_tunnel(sluice_record_t *record,
+    const sluice_record_tunnel_t *t, const void *id, size_t len);
 
 /* name: 1 to SLUICE_FIELD_NAME_MAX bytes; leaves SLUICE_RECORD_KEPT bytes */
 bool sluice_record_add_field(sluice_record_t *record, const void *name,

@@ -29,7 +29,11 @@
     X(EMPTY_KEY,      "empty_key",      "limits passed over, empty key")      \
     X(NO_SLOT,        "no_slot",        "times a worker found no free slot")  \
     X(NO_LANE,        "no_lane",        "times a worker could make no lane")  \
-    X(DRY_RUN,        "dry_run",        "limits passed over, dry run")
+    X(DRY_RUN,        "dry_run",        "limits passed over, dry run")        \
+    X(REFUSED_PROXY,  "refused_proxy",  "refused, no proxy was up")           \
+    X(TUNNELS,        "tunnels",        "tunnels made")                       \
+    X(TUNNEL_FAILURES, "tunnel_failures", "tries of a proxy that failed")     \
+    X(DIRECT,         "direct",         "requests that went without a proxy")
 
 
 typedef enum {

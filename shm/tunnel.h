@@ -69,7 +69,7 @@ typedef enum {
 
 typedef enum {
     SLUICE_TUNNEL_SEND = 0,         /* `out`, then sluice_tunnel_sent()      */
-    SLUICE_TUNNEL_READ,             /* then sluice_tunnel_feed()             */
+    SLUICE_TUNNEL_READ,             /* sluice_tunnel_feed()                  */
     SLUICE_TUNNEL_DONE              /* `result` is set                       */
 } sluice_tunnel_step_t;
 
@@ -78,17 +78,22 @@ typedef struct {
     const sluice_proxy_url_t  *proxy;
     sluice_tunnel_step_t       step;
     sluice_tunnel_result_t     result;      /* CONNECTED or a fault          */
-    unsigned                   code;        /* HTTP's status, SOCKS5's reply,
-                                               0: none came                  */
-    unsigned                   state;       /* tunnel.c's                    */
-    unsigned                   head;        /* bytes of the answer so far    */
-    unsigned                   match;       /* ... of its end                */
-    uint8_t                    in[4];       /* of a SOCKS5 answer            */
-    unsigned                   want;        /* ... and bytes to come         */
+    unsigned                   code;        /* HTTP's status, the last one;
+                                               SOCKS5's reply; 0: none came,
+                                               or SOCKS5 succeeded           */
+    unsigned                   state;       /* tunnel.c's, as what follows:  */
+    unsigned                   head;        /* bytes of all answers to
+                                               CONNECT, of a SOCKS5 message  */
+    unsigned                   match;       /* bytes of the status line; of
+                                               an end of the head            */
+    unsigned                   want;        /* bytes of an address to come;
+                                               a status not yet whole        */
     unsigned                   line_len;
     char                       line[SLUICE_TUNNEL_LINE_MAX + 1];
-                                            /* printable, NUL-terminated     */
-    char                       host[SLUICE_PROXY_HOST_MAX + 1];
+                                            /* what the proxy said, for the
+                                               log: printable, and ends with
+                                               a NUL; empty: nothing         */
+    char                       host[SLUICE_PROXY_HOST_MAX + 1];  /* no [ ]   */
     uint16_t                   port;        /* the origin's                  */
     unsigned                   out_len;
     uint8_t                    out[SLUICE_TUNNEL_OUT_MAX];
@@ -97,28 +102,36 @@ typedef struct {
 
 /*
  * "http://user:password@host:port", "socks5://[::1]:1080": user and password
- * percent-decoded, a port always.  NULL, or what is wrong with it: a text that
- * has nothing of the URL, in which a password may stand.
+ * percent-decoded, a port always.  NULL, or what is wrong with it: a static
+ * text that has nothing of the URL, in which a password may stand; then url is
+ * zeroed.
  */
 const char *sluice_proxy_url_parse(const char *text, size_t len,
     sluice_proxy_url_t *url);
 
 /*
  * Begins a handshake for an origin: a name, or an address with or without its
- * brackets.  false: it is neither (empty, too long, or of bytes that no name
- * has: what a client may have chosen must not write lines of its own), or port
- * is 0.  proxy must stay.
+ * brackets.  false: it is neither (empty, too long, with an empty label, or of
+ * bytes that no name has: what a client may have chosen must not write lines of
+ * its own), or port is 0.  One dot at the end of a name is left out.  proxy
+ * must stay.
  */
 bool sluice_tunnel_init(sluice_tunnel_t *tunnel,
     const sluice_proxy_url_t *proxy, const char *host, size_t len,
     uint16_t port);
 
-/* all of `out` has gone out; it is zeroed, as there may be a password in it */
+/*
+ * All of `out` has gone out; it is zeroed, as there may be a password in it.
+ * Also for a handshake that is given up before: it is what zeroes it.
+ */
 void sluice_tunnel_sent(sluice_tunnel_t *tunnel);
 
 /*
  * What came from the proxy, from its first byte that was not fed before.
- * Returns how many bytes were the proxy's, 1 at least if len is not 0.
+ * Returns how many bytes were the proxy's: 1 at least if step is READ and len
+ * is not 0; 0 if step is another.  In what pieces they are fed makes no
+ * difference.  A failure is known from the first byte that shows it: the rest
+ * of such an answer is not looked at.
  */
 size_t sluice_tunnel_feed(sluice_tunnel_t *tunnel, const uint8_t *data,
     size_t len);

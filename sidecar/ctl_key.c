@@ -92,7 +92,8 @@ sluice_ctl_key(sluice_ctl_t *ctl)
     signal(SIGBUS, sluice_ctl_key_truncated);
 
     sluice_ctl_files(ctl, "changed", sluice_ctl_changed_columns,
-                     SLUICE_POOL_PREFIX, sluice_ctl_key_file);
+                     sluice_pool_prefix(SLUICE_POOL_KEYS),
+                     sluice_ctl_key_file);
 
     if (key.changed != 0 || ctl->code != 0) {
         return;
@@ -146,7 +147,8 @@ sluice_ctl_key_file(sluice_ctl_t *ctl, const char *name)
 
     key = ctl->data;
 
-    if (!sluice_ctl_is(name, SLUICE_POOL_PREFIX, key->pool)) {
+    if (!sluice_ctl_is(name, sluice_pool_prefix(SLUICE_POOL_KEYS), key->pool))
+    {
         return;
     }
 
@@ -294,7 +296,7 @@ sluice_ctl_key_change(sluice_ctl_t *ctl, const char *name,
 
     bson_init(&row);
 
-    sluice_ctl_named(&row, "pool", name, SLUICE_POOL_PREFIX);
+    sluice_ctl_named(&row, "pool", name, sluice_pool_prefix(SLUICE_POOL_KEYS));
     sluice_ctl_text(&row, "id", key->id, SLUICE_NAME_MAX);
 
     BSON_APPEND_DOCUMENT_BEGIN(&row, "was", &state);

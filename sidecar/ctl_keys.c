@@ -73,7 +73,7 @@ void
 sluice_ctl_pools(sluice_ctl_t *ctl)
 {
     sluice_ctl_files(ctl, "pools", sluice_ctl_pool_columns,
-                     SLUICE_POOL_PREFIX, sluice_ctl_pool_row);
+                     sluice_pool_prefix(SLUICE_POOL_KEYS), sluice_ctl_pool_row);
 }
 
 
@@ -95,7 +95,8 @@ sluice_ctl_pool_row(sluice_ctl_t *ctl, const char *name)
 
         bson_init(&row);
 
-        sluice_ctl_named(&row, "pool", name, SLUICE_POOL_PREFIX);
+        sluice_ctl_named(&row, "pool", name,
+                         sluice_pool_prefix(SLUICE_POOL_KEYS));
         sluice_ctl_text(&row, "member", pool.members[i].id, SLUICE_NAME_MAX);
         sluice_ctl_state(ctl, &row, pool.members[i].state, pool.now);
         sluice_ctl_number(&row, "in_flight", pool.in_flight[i]);
@@ -117,7 +118,8 @@ sluice_ctl_keys(sluice_ctl_t *ctl)
     found = (ctl->nwords == 1);
     ctl->data = &found;
 
-    sluice_ctl_files(ctl, "keys", sluice_ctl_key_columns, SLUICE_POOL_PREFIX,
+    sluice_ctl_files(ctl, "keys", sluice_ctl_key_columns,
+                     sluice_pool_prefix(SLUICE_POOL_KEYS),
                      sluice_ctl_pool_keys);
 
     if (!found) {
@@ -137,7 +139,9 @@ sluice_ctl_pool_keys(sluice_ctl_t *ctl, const char *name)
     found = ctl->data;
 
     if (ctl->nwords == 2) {
-        if (!sluice_ctl_is(name, SLUICE_POOL_PREFIX, ctl->words[1])) {
+        if (!sluice_ctl_is(name, sluice_pool_prefix(SLUICE_POOL_KEYS),
+                           ctl->words[1]))
+        {
             return;
         }
 
@@ -177,7 +181,7 @@ sluice_ctl_key_row(sluice_ctl_t *ctl, const char *name,
 
     bson_init(&row);
 
-    sluice_ctl_named(&row, "pool", name, SLUICE_POOL_PREFIX);
+    sluice_ctl_named(&row, "pool", name, sluice_pool_prefix(SLUICE_POOL_KEYS));
     sluice_ctl_text(&row, "id", member->id, SLUICE_NAME_MAX);
     BSON_APPEND_BOOL(&row, "named", named);
     sluice_ctl_state(ctl, &row, member->state, pool->now);

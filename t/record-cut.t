@@ -68,7 +68,7 @@ recorded=2 truncated=1
 'X: ' . 'x' x 250
 --- error_code: 404
 --- x_records eval
-'status=404 flags=cut cut=~^uri[+]field.f8$ field.f9=- field.f20=- field.f7='
+'status=404 flags=cut cut=~^uri[+]field.f5$ field.f6=- field.f20=- field.f4='
 . 'x' x 250
 
 

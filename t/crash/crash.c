@@ -287,6 +287,14 @@ crash_conn_open(const sluice_dir_t *dir, sluice_conn_t *conn)
 }
 
 
+static bool
+crash_pool_open(const sluice_dir_t *dir, sluice_pool_kind_t kind,
+    sluice_pool_t *pool)
+{
+    return sluice_pool_open(dir, kind, "p", pool, &crash_error) == SLUICE_OK;
+}
+
+
 static sluice_conn_result_t
 crash_conn_take(sluice_conn_t *conn, uint64_t key, uint32_t max,
     unsigned slot, sluice_conn_hold_t *hold)
@@ -322,18 +330,22 @@ crash_slot_prepare(crash_t *c)
 {
     unsigned           line;
     sluice_conn_t      conn;
-    sluice_pool_t      pool;
+    sluice_pool_t      pool, proxies;
     sluice_workers_t   workers;
 
     expect(sluice_workers_open(&c->d.dir, &workers, &crash_error)
            == SLUICE_OK);
-    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_KEYS, &pool));
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_PROXIES, &proxies));
     expect(sluice_pool_member(&pool, 1, "a", 1, &line, &crash_error)
+           == SLUICE_OK);
+    expect(sluice_pool_member(&proxies, 1, "a", 1, &line, &crash_error)
            == SLUICE_OK);
     expect(crash_conn_open(&c->d.dir, &conn));
 
     sluice_conn_close(&c->d.dir, &conn);
     sluice_pool_close(&c->d.dir, &pool);
+    sluice_pool_close(&c->d.dir, &proxies);
     sluice_workers_close(&c->d.dir, &workers);
 
     return true;
@@ -345,13 +357,14 @@ crash_slot_work(sluice_dir_t *dir, crash_truth_t *truth)
 {
     unsigned             i, slot;
     sluice_conn_t        conn;
-    sluice_pool_t        pool;
+    sluice_pool_t        pool, proxies;
     sluice_workers_t     workers[CRASH_SLOTS];
     sluice_conn_hold_t   hold;
 
     (void) truth;
 
-    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+    util_check(crash_pool_open(dir, SLUICE_POOL_KEYS, &pool));
+    util_check(crash_pool_open(dir, SLUICE_POOL_PROXIES, &proxies));
     util_check(crash_conn_open(dir, &conn));
 
     for (i = 0; i < CRASH_SLOTS; i++) {
@@ -364,6 +377,7 @@ crash_slot_work(sluice_dir_t *dir, crash_truth_t *truth)
         sluice_pool_take(&pool, 0, slot);
         sluice_pool_take(&pool, 0, slot);
         sluice_pool_give(&pool, 0, slot);
+        sluice_pool_take(&proxies, 0, slot);
         util_check(crash_conn_take(&conn, 1, 1000, slot, &hold)
                    == SLUICE_CONN_PASSED);
     }
@@ -397,16 +411,17 @@ crash_slot_dead(crash_t *c)
 
 static bool
 crash_slot_free(crash_t *c, unsigned taken, unsigned in_pools,
-    unsigned in_conns)
+    unsigned in_proxies, unsigned in_conns)
 {
     unsigned           i, n, slot;
     sluice_conn_t      conn;
-    sluice_pool_t      pool;
+    sluice_pool_t      pool, proxies;
     sluice_workers_t   workers;
 
     expect(sluice_workers_open(&c->d.dir, &workers, &crash_error)
            == SLUICE_OK);
-    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_KEYS, &pool));
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_PROXIES, &proxies));
     expect(crash_conn_open(&c->d.dir, &conn));
 
     n = 0;
@@ -419,10 +434,12 @@ crash_slot_free(crash_t *c, unsigned taken, unsigned in_pools,
 
     expect(n == taken);
     expect(sluice_pool_in_flight(&pool, 0) == in_pools);
+    expect(sluice_pool_in_flight(&proxies, 0) == in_proxies);
     expect(crash_conn_count(&conn, &n) == in_conns);
 
     expect(sluice_slot_reclaim(&c->d.dir, &workers, SLUICE_SLOTS) == taken);
     expect(sluice_pool_in_flight(&pool, 0) == 0);
+    expect(sluice_pool_in_flight(&proxies, 0) == 0);
     expect(crash_conn_count(&conn, &n) == 0);
 
     for (i = 0; i < SLUICE_SLOTS; i++) {
@@ -435,6 +452,7 @@ crash_slot_free(crash_t *c, unsigned taken, unsigned in_pools,
 
     sluice_conn_close(&c->d.dir, &conn);
     sluice_pool_close(&c->d.dir, &pool);
+    sluice_pool_close(&c->d.dir, &proxies);
     sluice_workers_close(&c->d.dir, &workers);
 
     return true;
@@ -448,7 +466,7 @@ crash_slot_check(crash_t *c)
 
     n = (strcmp(c->name, "slot.claimed") == 0) ? c->n : c->n - 1;
 
-    return crash_slot_free(c, n, c->n - 1, c->n - 1);
+    return crash_slot_free(c, n, c->n - 1, c->n - 1, c->n - 1);
 }
 
 
@@ -465,20 +483,19 @@ crash_slot_again_check(crash_t *c)
     pools = forgotten || strcmp(c->name, "slot.forgetting") == 0;
 
     return crash_slot_free(c, CRASH_SLOTS, CRASH_SLOTS - pools,
-                           CRASH_SLOTS - forgotten);
+                           CRASH_SLOTS - pools, CRASH_SLOTS - forgotten);
 }
 
 
 static bool
 crash_reclaim_check(crash_t *c)
 {
-    unsigned  left;
+    unsigned  left, pools;
 
     left = CRASH_SLOTS - (c->n - 1);
+    pools = left - (strcmp(c->name, "slot.forgetting") == 0);
 
-    return crash_slot_free(c, left,
-                           left - (strcmp(c->name, "slot.forgetting") == 0),
-                           left);
+    return crash_slot_free(c, left, pools, pools, left);
 }
 
 
@@ -1093,7 +1110,7 @@ crash_member_work(sluice_dir_t *dir, crash_truth_t *truth)
 
     (void) truth;
 
-    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+    util_check(crash_pool_open(dir, SLUICE_POOL_KEYS, &pool));
 
     for (i = 0; i < 8; i++) {
         util_check(crash_pool_name(&pool, i, 5000, &line));
@@ -1110,7 +1127,7 @@ crash_pool_former(crash_t *c)
     unsigned        i, line;
     sluice_pool_t   pool;
 
-    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_KEYS, &pool));
 
     for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
         expect(crash_pool_name(&pool, 1000 + i, 1 + i, &line));
@@ -1134,7 +1151,7 @@ crash_member_check(crash_t *c)
     sluice_pool_t     pool;
     sluice_member_t   zero;
 
-    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_KEYS, &pool));
 
     /* it is the member's, or nobody's, unless nothing has been done to it */
 
@@ -1184,7 +1201,7 @@ crash_take_work(sluice_dir_t *dir, crash_truth_t *truth)
     util_check(sluice_workers_open(dir, &workers, &crash_error) == SLUICE_OK);
     util_check(sluice_slot_claim(dir, &workers, &slot, &crash_error)
                == SLUICE_OK);
-    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+    util_check(crash_pool_open(dir, SLUICE_POOL_KEYS, &pool));
 
     for (i = 0; i < 8; i++) {
         sluice_pool_take(&pool, 0, slot);
@@ -1203,10 +1220,10 @@ crash_take_check(crash_t *c)
 
     raised = strcmp(c->name, "pool.raised") == 0;
 
-    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_KEYS, &pool));
     expect(sluice_pool_in_flight(&pool, 1) == c->n - !raised);
 
-    if (!crash_slot_free(c, 1, c->n, 0)) {
+    if (!crash_slot_free(c, 1, c->n, 0, 0)) {
         return false;
     }
 
@@ -1246,7 +1263,7 @@ crash_answer_work(sluice_dir_t *dir, crash_truth_t *truth)
 
     (void) truth;
 
-    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+    util_check(crash_pool_open(dir, SLUICE_POOL_KEYS, &pool));
 
     m = &pool.members[0];
     (void) crash_answer(m, SLUICE_ANSWER_EXHAUSTED, 1000, 0);
@@ -1282,7 +1299,7 @@ crash_probe_check(crash_t *c)
     sluice_pool_t     pool;
     sluice_member_t  *m;
 
-    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_KEYS, &pool));
 
     m = &pool.members[0];
     expect(!sluice_member_healthy(m));
@@ -1312,7 +1329,7 @@ crash_early_work(sluice_dir_t *dir, crash_truth_t *truth)
 
     (void) truth;
 
-    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+    util_check(crash_pool_open(dir, SLUICE_POOL_KEYS, &pool));
 
     m = &pool.members[0];
     (void) sluice_member_answer(m, &policy, &try, SLUICE_ANSWER_COOL,
@@ -1342,7 +1359,7 @@ crash_early_check(crash_t *c)
     sluice_pool_t     pool;
     sluice_member_t  *m;
 
-    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_KEYS, &pool));
 
     m = &pool.members[0];
     now = 1000 + c->n * SLUICE_POOL_EARLY;
@@ -1373,7 +1390,7 @@ crash_row_check(crash_t *c)
     sluice_member_t  *m;
     sluice_answer_t   answer;
 
-    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_KEYS, &pool));
 
     answer = strcmp(c->name, "member.denied") == 0 ? SLUICE_ANSWER_DENIED
                                                    : SLUICE_ANSWER_ERROR;
@@ -1413,7 +1430,7 @@ crash_window_work(sluice_dir_t *dir, crash_truth_t *truth)
 
     (void) truth;
 
-    util_check(sluice_pool_open(dir, "p", &pool, &crash_error) == SLUICE_OK);
+    util_check(crash_pool_open(dir, SLUICE_POOL_KEYS, &pool));
 
     for (i = 0; i < SLUICE_MEMBER_WINDOWS; i++) {
         crash_window_limit(&limit, i);
@@ -1435,7 +1452,7 @@ crash_window_exact(crash_t *c, bool others_first)
     sluice_member_t        *m;
     sluice_member_limit_t   limit;
 
-    expect(sluice_pool_open(&c->d.dir, "p", &pool, &crash_error) == SLUICE_OK);
+    expect(crash_pool_open(&c->d.dir, SLUICE_POOL_KEYS, &pool));
 
     m = &pool.members[0];
     expect(sluice_slot_index(m->window[c->n - 1]) == SLUICE_TENTATIVE);

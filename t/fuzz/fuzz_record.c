@@ -5,6 +5,7 @@
  */
 
 #include "record.h"
+#include "tunnel.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint16_t          i;
     sluice_item_t     item;
     sluice_record_t  *record;
+
+    sluice_record_tunnel_t  tunnel;
 
     static const uint8_t  uuid[16];
 
@@ -49,6 +52,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (data[4] & 1) {
             record->length = (uint32_t) size;
         }
+
+        /* nor past the first item */
+
+        if ((data[4] & 2) && size >= sizeof(sluice_record_t) + 4) {
+            p[sizeof(sluice_record_t)] %= SLUICE_ITEM_TAGS + 1;
+            i = (uint16_t) (size - sizeof(sluice_record_t) - 4);
+            memcpy(p + sizeof(sluice_record_t) + 2, &i, 2);
+        }
     }
 
     if (sluice_record_check(record, size) == NULL) {
@@ -59,6 +70,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         while (sluice_record_next(record, &offset, &item)) {
             for (i = 0; i < item.length; i++) {
                 sum ^= item.data[i];
+            }
+
+            if (item.tag == SLUICE_ITEM_TUNNEL) {
+                memcpy(&tunnel, item.data, sizeof(tunnel));
+
+                if (tunnel.try >= SLUICE_RECORD_TRIES
+                    || tunnel.result >= SLUICE_TUNNEL_RESULTS)
+                {
+                    abort();
+                }
             }
 
             (void) sluice_item_name(item.tag);

@@ -277,8 +277,9 @@ stress_open(const sluice_dir_t *dir)
 
     static const char  *id[STRESS_MEMBERS] = { "a", "b", "c", "d", "e", "f" };
 
-    util_check(sluice_pool_open(dir, stress_forks ? "f" : "t", &stress_pool,
-                                &error) == SLUICE_OK);
+    util_check(sluice_pool_open(dir, SLUICE_POOL_KEYS,
+                                stress_forks ? "f" : "t", &stress_pool, &error)
+               == SLUICE_OK);
     memset(stress_conf, 0, sizeof(stress_conf));
 
     for (i = 0; i < STRESS_MEMBERS; i++) {

@@ -54,7 +54,8 @@ stress_work(void *data)
 
     util_check(sluice_workers_open(&stress_dir.dir, &workers, &error)
                == SLUICE_OK);
-    util_check(sluice_pool_open(&stress_dir.dir, "p", &pool, &error)
+    util_check(sluice_pool_open(&stress_dir.dir, SLUICE_POOL_KEYS, "p", &pool,
+                                &error)
                == SLUICE_OK);
 
     for (i = 0; i < STRESS_MEMBERS; i++) {
@@ -174,7 +175,8 @@ main(int argc, char **argv)
     util_check(util_dir_make(&stress_dir));
     util_check(sluice_workers_open(&stress_dir.dir, &workers, &error)
                == SLUICE_OK);
-    util_check(sluice_pool_open(&stress_dir.dir, "p", &pool, &error)
+    util_check(sluice_pool_open(&stress_dir.dir, SLUICE_POOL_KEYS, "p", &pool,
+                                &error)
                == SLUICE_OK);
 
     seed = util_seed();

@@ -105,8 +105,8 @@ test_open(util_dir_t *d, unsigned n)
 {
     unsigned  i;
 
-    assert_int_equal(sluice_pool_open(&d->dir, "p", &test_pool, &test_error),
-                     SLUICE_OK);
+    assert_int_equal(sluice_pool_open(&d->dir, SLUICE_POOL_KEYS, "p",
+                                      &test_pool, &test_error), SLUICE_OK);
     memset(test_conf, 0, sizeof(test_conf));
     test_n = n;
 

@@ -8,18 +8,25 @@
 #include "pool.h"
 #include "util.h"
 
+#include <sched.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+
+#define TEST_RIVALS  6
+#define TEST_COMMON  120
 
 
 static sluice_error_t  test_error;
 static uint64_t        test_now;        /* seconds                           */
+static util_dir_t     *test_rival_dir;
 
 
 static void
 test_open(util_dir_t *d, sluice_pool_t *pool)
 {
-    assert_int_equal(sluice_pool_open(&d->dir, "p", pool, &test_error),
-                     SLUICE_OK);
+    assert_int_equal(sluice_pool_open(&d->dir, SLUICE_POOL_KEYS, "p", pool,
+                                      &test_error), SLUICE_OK);
 }
 
 
@@ -176,6 +183,167 @@ test_reuse(void **state)
 }
 
 
+/* keys and proxies of one name: a file each, and a dead slot is in neither */
+
+static void
+test_kinds(void **state)
+{
+    util_dir_t      *d = *state;
+    sluice_file_t    file;
+    sluice_pool_t    keys, proxies;
+
+    test_now = 1;
+    test_open(d, &keys);
+    assert_int_equal(sluice_pool_open(&d->dir, SLUICE_POOL_PROXIES, "p",
+                                      &proxies, &test_error), SLUICE_OK);
+
+    assert_string_equal(keys.file.name, "pool.p.1");
+    assert_string_equal(proxies.file.name, "proxies.p.1");
+    assert_int_equal(proxies.file.header.kind, SLUICE_FILE_PROXIES);
+    assert_true(sluice_pool_possible(&proxies.file.header));
+
+    assert_int_equal(test_member(&keys, 101, "a"), 0);
+    assert_int_equal(test_member(&proxies, 102, "b"), 0);
+    sluice_member_disable(&proxies.members[0], 5);
+    assert_true(sluice_member_healthy(&keys.members[0]));
+
+    sluice_pool_take(&keys, 0, 7);
+    sluice_pool_take(&proxies, 0, 7);
+    sluice_pool_take(&proxies, 0, 8);
+    assert_true(sluice_pool_forget_slot(&d->dir, 7));
+    assert_int_equal(sluice_pool_in_flight(&keys, 0), 0);
+    assert_int_equal(sluice_pool_in_flight(&proxies, 0), 1);
+
+    sluice_pool_close(&d->dir, &proxies);
+    assert_int_equal(sluice_pool_open(&d->dir, SLUICE_POOL_PROXIES, "p",
+                                      &proxies, &test_error), SLUICE_OK);
+    assert_string_equal(proxies.file.name, "proxies.p.1");
+    assert_int_equal(test_member(&proxies, 102, "b"), 0);
+    assert_false(sluice_member_healthy(&proxies.members[0]));
+
+    /* one is not taken for the other, under whatever name */
+
+    assert_int_equal(linkat(d->dir.fd, "pool.p.1", d->dir.fd, "proxies.q.1",
+                            0), 0);
+    assert_int_equal(sluice_file_open(&d->dir, "proxies.q.1",
+                                      SLUICE_FILE_PROXIES, SLUICE_OPEN_WRITE,
+                                      &file, &test_error), SLUICE_CORRUPT);
+
+    sluice_pool_close(&d->dir, &keys);
+    sluice_pool_close(&d->dir, &proxies);
+}
+
+
+static void
+test_round(void **state)
+{
+    util_dir_t     *d = *state;
+    sluice_pool_t   pool, other;
+
+    test_open(d, &pool);
+    test_open(d, &other);
+
+    /* the first one at once, however short the machine has been up */
+
+    assert_true(sluice_pool_round(&pool, 500, 30000));
+    assert_false(sluice_pool_round(&pool, 500, 30000));
+    assert_false(sluice_pool_round(&other, 30499, 30000));
+    assert_true(sluice_pool_round(&other, 30500, 30000));
+    assert_false(sluice_pool_round(&pool, 30501, 30000));
+
+    /* an interval is the asker's; his clock may have been read before */
+
+    assert_true(sluice_pool_round(&pool, 31500, 1000));
+    assert_false(sluice_pool_round(&pool, 31499, 1000));
+    assert_false(sluice_pool_round(&pool, 30500, 1000));
+
+    /* a word that somebody has spoilt ends no probes for ever */
+
+    pool.control->round = UINT64_MAX;
+    assert_true(sluice_pool_round(&other, 40000, 1000));
+    assert_int_equal(pool.control->round, 40000);
+
+    sluice_pool_close(&d->dir, &pool);
+    sluice_pool_close(&d->dir, &other);
+}
+
+
+/* all of them at once, again and again: each round is one's */
+
+#define TEST_ROUNDS    20000
+#define TEST_INTERVAL  1000
+
+typedef struct {
+    unsigned  arrived;
+    unsigned  rounds[TEST_ROUNDS];
+} test_rounds_t;
+
+static test_rounds_t  *test_rounds;
+
+
+static int
+test_prober(void *data)
+{
+    unsigned        i;
+    uint64_t        now;
+    sluice_pool_t   pool;
+
+    util_check(sluice_pool_open(&test_rival_dir->dir, SLUICE_POOL_KEYS, "p",
+                                &pool, &test_error)
+               == SLUICE_OK);
+
+    for (i = 0; i < TEST_ROUNDS; i++) {
+        now = (1 + i) * TEST_INTERVAL + *(unsigned *) data;
+
+        __atomic_add_fetch(&test_rounds->arrived, 1, __ATOMIC_SEQ_CST);
+
+        while (__atomic_load_n(&test_rounds->arrived, __ATOMIC_SEQ_CST)
+               < (1 + i) * TEST_RIVALS)
+        {
+            sched_yield();
+        }
+
+        /* in time, and then too late, by whatever rival */
+
+        if (sluice_pool_round(&pool, now, TEST_INTERVAL / 2)) {
+            __atomic_add_fetch(&test_rounds->rounds[i], 1, __ATOMIC_SEQ_CST);
+        }
+
+        util_check(!sluice_pool_round(&pool, now + 1, TEST_INTERVAL / 2));
+    }
+
+    return 0;
+}
+
+
+static void
+test_round_rivals(void **state)
+{
+    pid_t     pid[TEST_RIVALS];
+    unsigned  i, number[TEST_RIVALS];
+
+    test_rival_dir = *state;
+    test_rounds = mmap(NULL, sizeof(test_rounds_t), PROT_READ|PROT_WRITE,
+                       MAP_SHARED|MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(test_rounds, MAP_FAILED);
+
+    for (i = 0; i < TEST_RIVALS; i++) {
+        number[i] = i;
+        pid[i] = util_fork(test_prober, &number[i]);
+    }
+
+    for (i = 0; i < TEST_RIVALS; i++) {
+        assert_int_equal(util_wait(pid[i]), 0);
+    }
+
+    for (i = 0; i < TEST_ROUNDS; i++) {
+        assert_int_equal(test_rounds->rounds[i], 1);
+    }
+
+    munmap(test_rounds, sizeof(test_rounds_t));
+}
+
+
 /* one that is being given out is waited for, and not for ever */
 
 static int
@@ -184,7 +352,8 @@ test_hold(void *data)
     util_dir_t      *d = data;
     sluice_pool_t    pool;
 
-    util_check(sluice_pool_open(&d->dir, "p", &pool, &test_error)
+    util_check(sluice_pool_open(&d->dir, SLUICE_POOL_KEYS, "p", &pool,
+                                &test_error)
                == SLUICE_OK);
     util_check(sluice_file_lock(&pool.file, SLUICE_LOCK_OWNER, true));
     usleep(200000);
@@ -234,12 +403,6 @@ test_wait(void **state)
 
 /* many masters at once, with members in common: each of them has one line */
 
-#define TEST_RIVALS  6
-#define TEST_COMMON  120
-
-static util_dir_t  *test_rival_dir;
-
-
 static int
 test_rival(void *data)
 {
@@ -247,7 +410,8 @@ test_rival(void *data)
     unsigned        i, n, line;
     sluice_pool_t   pool;
 
-    util_check(sluice_pool_open(&test_rival_dir->dir, "p", &pool, &test_error)
+    util_check(sluice_pool_open(&test_rival_dir->dir, SLUICE_POOL_KEYS, "p",
+                                &pool, &test_error)
                == SLUICE_OK);
 
     for (i = 0; i < TEST_COMMON; i++) {
@@ -562,8 +726,8 @@ test_unpublished(void **state)
     sluice_pool_t   pool;
 
     fds = util_fds();
-    assert_int_equal(sluice_pool_open(&d->dir, "no/dir", &pool, &test_error),
-                     SLUICE_FAILED);
+    assert_int_equal(sluice_pool_open(&d->dir, SLUICE_POOL_KEYS, "no/dir",
+                                      &pool, &test_error), SLUICE_FAILED);
     assert_int_equal(util_fds(), fds);
     assert_int_equal(util_dir_count(&d->dir, ".new.", NULL), 0);
 }
@@ -575,6 +739,9 @@ main(void)
     const struct CMUnitTest  tests[] = {
         util_test(test_lines),
         util_test(test_reuse),
+        util_test(test_kinds),
+        util_test(test_round),
+        util_test(test_round_rivals),
         util_test(test_wait),
         util_test(test_rivals),
         util_test(test_in_flight),

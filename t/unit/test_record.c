@@ -5,6 +5,7 @@
  */
 
 #include "record.h"
+#include "tunnel.h"
 #include "util.h"
 
 
@@ -20,11 +21,12 @@ static const uint8_t  test_uuid[16] = "0123456789abcdef";
 static void
 test_build(void **state)
 {
-    size_t               offset;
-    unsigned             tag;
-    test_room_t          room;
-    sluice_item_t        item;
-    sluice_record_try_t  t;
+    size_t                  offset;
+    unsigned                tag;
+    test_room_t             room;
+    sluice_item_t           item;
+    sluice_record_try_t     t;
+    sluice_record_tunnel_t  tunnel = { 17, 7, SLUICE_TUNNEL_ORIGIN, { 0, 0 } };
 
     (void) state;
 
@@ -53,6 +55,11 @@ test_build(void **state)
                                       "127.0.0.1:80", 12));
     assert_true(sluice_record_add_field(&room.record, "team", 4, "red", 3));
     assert_true(sluice_record_add_field(&room.record, "none", 4, NULL, 0));
+    assert_true(sluice_record_add(&room.record, SLUICE_ITEM_PROXY, "eu1", 3));
+    assert_true(sluice_record_add_tunnel(&room.record, &tunnel, "eu1", 3));
+    tunnel.try = 0;
+    tunnel.result = SLUICE_TUNNEL_DIRECT;
+    assert_true(sluice_record_add_tunnel(&room.record, &tunnel, NULL, 0));
     assert_null(sluice_record_check(&room.record, SLUICE_RECORD_MAX));
 
     offset = 0;
@@ -80,6 +87,20 @@ test_build(void **state)
     assert_true(sluice_record_next(&room.record, &offset, &item));
     assert_int_equal(item.length, 5);
     assert_memory_equal(item.data, "\4none", 5);
+
+    assert_true(sluice_record_next(&room.record, &offset, &item));
+    assert_int_equal(item.tag, SLUICE_ITEM_PROXY);
+    assert_int_equal(item.length, 3);
+    assert_memory_equal(item.data, "eu1", 3);
+
+    assert_true(sluice_record_next(&room.record, &offset, &item));
+    assert_int_equal(item.tag, SLUICE_ITEM_TUNNEL);
+    assert_int_equal(item.length, sizeof(tunnel) + 3);
+    assert_memory_equal(item.data, "\21\0\0\0\7\11\0\0eu1", 11);
+
+    assert_true(sluice_record_next(&room.record, &offset, &item));
+    assert_int_equal(item.length, sizeof(tunnel));
+    assert_memory_equal(item.data, &tunnel, sizeof(tunnel));
 
     assert_false(sluice_record_next(&room.record, &offset, &item));
     assert_int_equal(offset, room.record.length);
@@ -164,6 +185,113 @@ test_caps(void **state)
 }
 
 
+/*
+ * However much is said in fields, early and late: who paid, and by which ways
+ * it went, has room behind them, all of it at its longest.
+ */
+
+static void
+test_kept(void **state)
+{
+    size_t                  i, len;
+    uint8_t                 value[1100];
+    test_room_t             room;
+    sluice_record_try_t     t;
+    sluice_record_tunnel_t  tunnel;
+
+    static const sluice_item_tag_t  once[] = {
+        SLUICE_ITEM_POOL, SLUICE_ITEM_KEY, SLUICE_ITEM_ZONE, SLUICE_ITEM_PROXY
+    };
+
+    (void) state;
+
+    memset(value, 'v', sizeof(value));
+    memset(&t, 0, sizeof(t));
+    memset(&tunnel, 0, sizeof(tunnel));
+
+    for (len = 0, i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
+        len += 4 + sluice_item_max(once[i]);
+    }
+
+    len += SLUICE_RECORD_TRIES * (4 + sluice_item_max(SLUICE_ITEM_TRY)
+                                  + 4 + sluice_item_max(SLUICE_ITEM_TUNNEL));
+    assert_int_equal(len, SLUICE_RECORD_KEPT);
+
+    sluice_record_init(&room.record, 1, 1);
+
+    for (i = SLUICE_ITEM_REQUEST_ID; i <= SLUICE_ITEM_URI; i++) {
+        assert_true(sluice_record_add(&room.record, i, value,
+                                      sluice_item_max(i)));
+    }
+
+    assert_true(sluice_record_add_field(&room.record, "f", 1, value, 255));
+
+    while (sluice_record_add_field(&room.record, "f", 1, value, 255)
+           || sluice_record_add_field(&room.record, "f", 1, value, 1))
+    {
+        /* void */
+    }
+
+    assert_in_range(room.record.length,
+                    SLUICE_RECORD_MAX - SLUICE_RECORD_KEPT - 6,
+                    SLUICE_RECORD_MAX - SLUICE_RECORD_KEPT);
+    room.record.flags = 0;
+
+    for (i = 0; i < sizeof(once) / sizeof(once[0]); i++) {
+        assert_true(sluice_record_add(&room.record, once[i], value,
+                                      sluice_item_max(once[i])));
+    }
+
+    for (i = 0; i < SLUICE_RECORD_TRIES; i++) {
+        assert_true(sluice_record_add_try(&room.record, &t, value,
+                                          SLUICE_RECORD_KEY_MAX, value, 64));
+        assert_true(sluice_record_add_tunnel(&room.record, &tunnel, value,
+                                             SLUICE_RECORD_KEY_MAX));
+    }
+
+    assert_int_equal(room.record.flags, 0);
+    assert_null(sluice_record_check(&room.record, SLUICE_RECORD_MAX));
+}
+
+
+/* not more of them than are described, and of none that is not */
+
+static void
+test_tunnels(void **state)
+{
+    unsigned                i;
+    uint32_t                length;
+    test_room_t             room;
+    sluice_record_tunnel_t  tunnel;
+
+    (void) state;
+
+    memset(&tunnel, 0, sizeof(tunnel));
+
+    sluice_record_init(&room.record, 1, 1);
+    tunnel.try = SLUICE_RECORD_TRIES;
+    assert_false(sluice_record_add_tunnel(&room.record, &tunnel, "a", 1));
+    assert_int_equal(room.record.flags, SLUICE_RECORD_CUT);
+    assert_int_equal(room.record.length, sizeof(sluice_record_t));
+
+    sluice_record_init(&room.record, 1, 1);
+    tunnel.try = 0;
+
+    for (i = 0; i < SLUICE_RECORD_TRIES; i++) {
+        assert_true(sluice_record_add(&room.record, SLUICE_ITEM_PROXY, "a",
+                                      1));
+        assert_true(sluice_record_add_tunnel(&room.record, &tunnel, "a", 1));
+    }
+
+    assert_int_equal(room.record.flags, 0);
+    length = room.record.length;
+    assert_false(sluice_record_add_tunnel(&room.record, &tunnel, "a", 1));
+    assert_int_equal(room.record.flags, SLUICE_RECORD_CUT);
+    assert_int_equal(room.record.length, length);
+    assert_null(sluice_record_check(&room.record, SLUICE_RECORD_MAX));
+}
+
+
 /* a record that is full stays one, and not a byte behind it is touched */
 
 static void
@@ -239,16 +367,18 @@ test_full(void **state)
 static void
 test_refused(void **state)
 {
-    size_t                i;
-    uint8_t              *p;
-    uint16_t              n;
-    test_room_t           room, bad;
-    sluice_record_t      *r;
-    sluice_record_try_t   t;
+    size_t                   i;
+    uint8_t                 *p;
+    uint16_t                 n;
+    test_room_t              room, bad;
+    sluice_record_t         *r;
+    sluice_record_try_t      t;
+    sluice_record_tunnel_t   tunnel;
 
     (void) state;
 
     memset(&room, 0, sizeof(room));
+    memset(&tunnel, 0, sizeof(tunnel));
     sluice_record_init(&room.record, 1, 1);
     assert_true(sluice_record_add(&room.record, SLUICE_ITEM_KEY, "key", 3));
 
@@ -340,6 +470,29 @@ test_refused(void **state)
 
     p[4] = SLUICE_FIELD_NAME_MAX;
     assert_null(sluice_record_check(r, sizeof(bad)));
+
+    /* a tunnel that is not whole, of no try, of no result */
+
+    sluice_record_init(r, 1, 1);
+    assert_true(sluice_record_add_tunnel(r, &tunnel, "a", 1));
+    assert_null(sluice_record_check(r, sizeof(bad)));
+
+    p[8] = SLUICE_RECORD_TRIES - 1;
+    p[9] = SLUICE_TUNNEL_RESULTS - 1;
+    assert_null(sluice_record_check(r, sizeof(bad)));
+
+    p[9] = SLUICE_TUNNEL_RESULTS;
+    refused(sizeof(bad), "impossible tunnel");
+
+    p[8] = SLUICE_RECORD_TRIES;
+    p[9] = 0;
+    refused(sizeof(bad), "impossible tunnel");
+
+    p[8] = 0;
+    n = 7;
+    memcpy(p + 2, &n, 2);
+    r->length -= 2;
+    refused(sizeof(bad), "short tunnel");
 
     /* a key that is as long as its try's item, and longer */
 
@@ -507,6 +660,8 @@ main(void)
         cmocka_unit_test(test_build),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_tunnels),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_crc),

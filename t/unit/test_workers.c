@@ -62,7 +62,9 @@ test_worker(void *data)
                == SLUICE_OK);
     util_check(sluice_slot_claim(&w->d->dir, &workers, &slot, &error)
                == SLUICE_OK);
-    util_check(sluice_pool_open(&w->d->dir, "p", &pool, &error) == SLUICE_OK);
+    util_check(sluice_pool_open(&w->d->dir, SLUICE_POOL_KEYS, "p", &pool,
+                                &error)
+               == SLUICE_OK);
     util_check(sluice_pool_member(&pool, 1, "a", 1, &line, &error)
                == SLUICE_OK);
 
@@ -145,8 +147,8 @@ test_death(void **state)
     sluice_workers_t   workers;
 
     test_open(d, &workers);
-    assert_int_equal(sluice_pool_open(&d->dir, "p", &pool, &test_error),
-                     SLUICE_OK);
+    assert_int_equal(sluice_pool_open(&d->dir, SLUICE_POOL_KEYS, "p", &pool,
+                                      &test_error), SLUICE_OK);
 
     test_start(d, &w);
     assert_int_equal(w.slot, 0);
@@ -194,8 +196,8 @@ test_release_holds(void **state)
 
     test_open(d, &workers);
     test_start(d, &w);
-    assert_int_equal(sluice_pool_open(&d->dir, "p", &pool, &test_error),
-                     SLUICE_OK);
+    assert_int_equal(sluice_pool_open(&d->dir, SLUICE_POOL_KEYS, "p", &pool,
+                                      &test_error), SLUICE_OK);
     slot = test_claim(d, &workers);
     assert_int_equal(slot, 1);
     assert_int_equal(sluice_pool_member(&pool, 1, "a", 1, &line, &test_error),
@@ -268,8 +270,8 @@ test_no_descriptors(void **state)
     test_open(d, &workers);
     test_open(d, &other);
     test_start(d, &w);
-    assert_int_equal(sluice_pool_open(&d->dir, "p", &pool, &test_error),
-                     SLUICE_OK);
+    assert_int_equal(sluice_pool_open(&d->dir, SLUICE_POOL_KEYS, "p", &pool,
+                                      &test_error), SLUICE_OK);
     test_kill(&w);
 
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);

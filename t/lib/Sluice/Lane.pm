@@ -13,8 +13,11 @@ my $HEADER = 4096;
 my $MAGIC  = "SLUICE\x1a\n";
 
 my @ITEMS = (undef, qw( request_id client method host uri pool key zone try
-                        field ));
-my @OUTCOMES = qw( open admitted limit no_key error unadmitted );
+                        field proxy tunnel ));
+my @OUTCOMES = qw( open admitted limit no_key error unadmitted proxy );
+# the results of tunnels, shm/tunnel.h
+my @RESULTS = qw( connected reused direct unreachable timeout closed invalid
+                  denied forbidden origin );
 my @STATES = qw( healthy cooling probing exhausted disabled );
 my @REASONS = qw( none status body errors operator );
 my @ANSWERS = qw( well client left cool denied quota error timeout connect );
@@ -64,7 +67,7 @@ sub sections {
 }
 
 # The records of a lane that were not drained, each a hash of its fields.
-# Items that may stand more than once are arrays: tries, fields.
+# Items that may stand more than once are arrays: tries, tunnels, fields.
 
 sub records {
     my ($path) = @_;
@@ -133,6 +136,14 @@ sub record {
             next;
         }
 
+        if ($name eq 'tunnel') {
+            my (undef, $try, $result, $id) = unpack 'L C C x2 a*', $value;
+
+            push @{ $r{tunnels} }, "$try:" . $RESULTS[$result] . "\@"
+                                   . ($id eq '' ? '-' : $id);
+            next;
+        }
+
         if ($name eq 'field') {
             my $len = ord $value;
             $name = 'field.' . substr $value, 1, $len;
@@ -144,7 +155,8 @@ sub record {
         $r{cut} = join '+', grep { defined } $r{cut}, $name if $cut & 1;
     }
 
-    $r{$_} &&= join '+', @{ $r{$_} } for qw( upstream connect received keys );
+    $r{$_} &&= join '+', @{ $r{$_} }
+        for qw( upstream connect received keys tunnels );
 
     return \%r;
 }
@@ -176,15 +188,17 @@ sub open_entries {
     return $n;
 }
 
-# A line for each member of the directory's pools.
+# A line for each member of the directory's pools, of keys and of proxies.
 
 sub members {
     my ($dir) = @_;
     my @lines;
 
-    for my $path (sort glob "$dir/pool.*") {
-        my ($pool) = $path =~ m{/pool\.([^/]+)\.\d+$};
-        my (undef, $members, $columns) = @{ sections($path, 3)->{section} };
+    for my $path (sort glob "$dir/pool.* $dir/proxies.*") {
+        my ($prefix, $pool) = $path =~ m{/(\w+)\.([^/]+)\.\d+$};
+        my $kind = $prefix eq 'pool' ? 3 : 6;
+        my (undef, $members, $columns)
+            = @{ sections($path, $kind)->{section} };
         my @in_flight;
 
         for (unpack '(a2048)*', $columns) {
@@ -222,7 +236,7 @@ sub members {
 
 sub set_states {
     my ($dir, $pool, @states) = @_;
-    my ($path) = glob "$dir/pool.$pool.*";
+    my ($path) = grep { -e } glob "$dir/{pool,proxies}.$pool.*";
     my $now = int 1000 * clock_gettime(CLOCK_MONOTONIC);
     my $never = (1 << 44) - 1;
 
