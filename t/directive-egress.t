@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 62;
+plan tests => 50;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -77,7 +77,7 @@ qr/\[emerg\] .*"sluice_egress" directive is duplicate in /
         sluice_egress $pool;
     }
 --- error_log eval
-qr/\[emerg\] .*invalid pool "\$pool": it must have 1 to 47 letters/
+qr/\[emerg\] .*invalid proxy pool "\$pool": it must have 1 to 47 letters/
 
 
 
@@ -134,14 +134,11 @@ qr/\[emerg\] .*location "\/t" has "sluice_egress", and an upstream that is known
 
 
 
-=== TEST 12: inherited, it is the same
+=== TEST 12: a whole server has none: what it asks for itself would go out there
 --- config
     sluice_egress eu;
-    location = /t {
-        proxy_pass http://$arg_host;
-    }
 --- error_log eval
-qr/\[emerg\] .*location "\/t" has "sluice_egress", and an upstream that is known only at run time would bypass it/
+qr/\[emerg\] .*"sluice_egress" directive is not allowed here in /
 
 
 
@@ -210,7 +207,7 @@ qr/\[emerg\] .*"sluice_egress" must come before "keepalive" in /
         proxy_pass http://unix:/nonexistent;
     }
 --- error_log eval
-qr/\[emerg\] .*unix/
+qr/\[emerg\] .*no proxy leads to "unix:\/nonexistent"/
 
 
 
@@ -218,15 +215,15 @@ qr/\[emerg\] .*unix/
 --- http_config
     upstream u { server unix:/nonexistent; sluice_egress eu; }
 --- error_log eval
-qr/\[emerg\] .*unix/
+qr/\[emerg\] .*no proxy leads to "unix:\/nonexistent": upstream "u" in .*nginx\.conf:\d+ has "sluice_egress"/
 
 
 
-=== TEST 20: a key's proxy that is none
+=== TEST 20: a key's proxy that has no name
 --- http_config
     sluice_key_pool keys { key sk-1 id=a proxy=; }
 --- error_log eval
-qr/\[emerg\] .*proxy/
+qr/\[emerg\] .*invalid proxy id "": it must have 1 to 47 letters, digits, "_" or "-" in /
 
 
 
@@ -234,26 +231,35 @@ qr/\[emerg\] .*proxy/
 --- http_config
     sluice_key_pool keys { key sk-1 id=a strict; }
 --- error_log eval
-qr/\[emerg\] .*"strict"/
+qr/\[emerg\] .*"strict" needs "proxy=": the one that a key goes with or not at all in /
 
 
 
-=== TEST 22: a key's proxy that no pool of its request has
+=== TEST 22: a key's proxy that no pool has
 --- http_config
     sluice_key_pool keys { key sk-1 id=a proxy=zz; }
---- config
-    location = /t {
-        sluice_key keys;
-        sluice_egress eu;
-        proxy_set_header Authorization $sluice_key;
-        proxy_pass http://10.0.0.2;
-    }
 --- error_log eval
 qr/\[emerg\] .*"zz"/
 
 
 
-=== TEST 23: variables that name upstreams, of which each has its own
+=== TEST 23: before the balancer, which would be asked instead
+--- http_config
+    upstream u { server 10.0.0.2:80; sluice_egress eu; least_conn; }
+--- error_log eval
+qr/\[emerg\] .*"sluice_egress" must come after the balancing method in upstream "u" in /
+
+
+
+=== TEST 24: a key pool and a proxy pool may have one name
+--- http_config
+    sluice_key_pool eu { key sk-1 id=a; }
+--- request
+GET /
+
+
+
+=== TEST 25: variables that name upstreams, of which each has its own
 --- config
     set $name origin;
     location = /t {
@@ -266,25 +272,26 @@ GET /
 
 
 
-=== TEST 24: all that there is
+=== TEST 26: all that there is
 --- config
-    sluice_egress eu direct=allowed resolve=local;
-    location = /literal {
+    location /t {
+        sluice_egress eu direct=allowed resolve=local;
         proxy_pass http://10.0.0.2;
-    }
-    location = /upstream {
-        proxy_pass https://origin;
-    }
-    location = /inner {
-        sluice_egress eu resolve=remote;
-        proxy_pass http://10.0.0.2:81;
-    }
-    location = /off {
-        sluice_egress off;
-        proxy_pass http://$arg_host;
-    }
-    location = /off-upstream {
-        proxy_pass http://off;
+
+        location /t/upstream {
+            proxy_pass https://origin;
+        }
+        location /t/inner {
+            sluice_egress eu resolve=remote;
+            proxy_pass http://10.0.0.2:81;
+        }
+        location /t/off {
+            sluice_egress off;
+            proxy_pass http://$arg_host;
+        }
+        location /t/off-upstream {
+            proxy_pass http://off;
+        }
     }
     location = /none {
         return 204;

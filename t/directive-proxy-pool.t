@@ -44,7 +44,7 @@ qr/\[emerg\] .*duplicate proxy pool "p": it is in .*nginx\.conf:\d+ in /
 --- http_config
     sluice_proxy_pool a/b { proxy http://10.0.0.1:3128 id=a; }
 --- error_log eval
-qr{\[emerg\] .*invalid pool "a/b": it must have 1 to 47 letters, digits, "_" or "-" in }
+qr{\[emerg\] .*invalid proxy pool "a/b": it must have 1 to 47 letters, digits, "_" or "-" in }
 
 
 
@@ -162,6 +162,7 @@ qr/\[emerg\] .*a proxy pool's balance is "round_robin", "least_used", "random" o
 
 === TEST 18: a hash of an unknown variable
 --- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
     sluice_proxy_pool p { balance hash $no_such; proxy http://10.0.0.1:3128 id=a; }
 --- error_log eval
 qr/\[emerg\] .*unknown "no_such" variable/

@@ -7,7 +7,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 130;
+plan tests => 99;
 
 Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'ok')],
                         '/400ms' => [\0.4, Sluice::Upstream::answer(200, 'ok')]);

@@ -7,7 +7,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 99;
+plan tests => 50;
 
 Sluice::Upstream::start('/t' => ["HTTP/1.1 200 X\r\n\r\n", '$body', undef],
                         '/403' => [Sluice::Upstream::answer(403, 'no')],
@@ -18,13 +18,15 @@ Sluice::Proxy::start(eu1 => 'http', s1 => 'socks5', eu2 => 'http');
 add_block_preprocessor(sub {
     my ($block) = @_;
     my ($one) = ($block->x_proxy // '') =~ /^(\w+) /;
+    my $other;
     my $scheme = ($one //= 'eu1') eq 's1' ? 'socks5' : 'http';
 
     $block->set_value('http_config', "
         sluice_dir \$TEST_NGINX_SERVER_ROOT/sluice_temp;
         sluice_proxy_pool eu {
             proxy $scheme://127.0.0.1:\$TEST_NGINX_SLUICE_PROXY_\U$one\E id=eu1;
-            proxy http://127.0.0.1:\$TEST_NGINX_SLUICE_PROXY_EU2 id=eu2 backup;
+            " . ($other = defined $block->x_one ? '' :
+            'proxy http://127.0.0.1:$TEST_NGINX_SLUICE_PROXY_EU2 id=eu2 backup;') . "
         }
         upstream origin {
             server 127.0.0.1:\$TEST_NGINX_SLUICE_PORT;
@@ -55,8 +57,7 @@ add_block_preprocessor(sub {
     # nobody rests
     $block->set_value('x_members', '
 eu eu1 in_flight=0 state=healthy
-eu eu2 used=0 in_flight=0
-');
+' . ($other && "eu eu2 used=0 in_flight=0\n"));
 });
 
 no_root_location();
@@ -153,3 +154,15 @@ eu1 CONNECT ~^127
 eu1
 eu1
 eu1
+
+
+
+=== TEST 14: with one proxy as well
+--- x_one
+--- request
+POST /two/t
+hello
+--- response_body: hello
+--- x_proxies
+eu1 CONNECT 127.0.0.1:1
+eu1 CONNECT ~^127

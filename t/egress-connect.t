@@ -6,7 +6,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 84;
+plan tests => 127;
 
 Sluice::Proxy::start(
     eu1  => 'http',

@@ -7,7 +7,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 232;
+plan tests => 228;
 
 Sluice::Upstream::start('/t' => ["HTTP/1.1 200 X\r\n\r\n", '$body', undef]);
 Sluice::Proxy::start(bad => 'http', sbad => 'socks5', good => 'http');
@@ -39,7 +39,7 @@ add_block_preprocessor(sub {
     $block->set_value('response_body', 'hello, world');
     $block->set_value('response_headers', 'X-Proxy: good');
     $block->set_value('x_members', '
-eu bad used=1 in_flight=0 state=cooling
+eu bad used=1 in_flight=0 state=' . ($block->x_state // 'cooling') . '
 eu good used=1 in_flight=0 state=healthy
 ');
     $block->set_value('x_log', '
@@ -112,21 +112,25 @@ __DATA__
 
 === TEST 11: 403
 --- x_proxy: bad http 403
+--- x_state: healthy
 
 
 
 === TEST 12: 401
 --- x_proxy: bad http 401
+--- x_state: healthy
 
 
 
 === TEST 13: 429
 --- x_proxy: bad http 429
+--- x_state: healthy
 
 
 
 === TEST 14: a redirect
 --- x_proxy: bad http 302
+--- x_state: healthy
 
 
 
@@ -233,18 +237,22 @@ __DATA__
 
 === TEST 35: general failure
 --- x_proxy: sbad socks5 1
+--- x_state: healthy
 
 
 
 === TEST 36: not allowed
 --- x_proxy: sbad socks5 2
+--- x_state: healthy
 
 
 
 === TEST 37: an unknown command
 --- x_proxy: sbad socks5 7
+--- x_state: healthy
 
 
 
 === TEST 38: an unknown type
 --- x_proxy: sbad socks5 8
+--- x_state: healthy

@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 90;
+plan tests => 79;
 
 Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'ok')],
                         '/300ms' => [\0.3, Sluice::Upstream::answer(200, 'ok')]);
@@ -60,7 +60,8 @@ __DATA__
 eu eu1 in_flight=0 state=cooling for=10000
 eu eu2 used=2 in_flight=0 state=healthy
 --- x_log
-1: ~\[(warn|error)\] .*"eu1"
+1: ~\[error\] .*no tunnel to "127\.0\.0\.1:\d+" by proxy "eu1" \("http://127\.0\.0\.1:\d+"\): unreachable
+1: ~\[warn\] .*proxy "eu1" of pool "eu" is down for 10 seconds
 
 
 

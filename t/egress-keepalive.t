@@ -8,7 +8,7 @@ require './t/lib/Sluice/Proxy.pm';
 
 use File::Temp ();
 
-plan tests => 92;
+plan tests => 105;
 
 Sluice::Proxy::start(eu1 => 'http', eu2 => 'socks5');
 
@@ -24,8 +24,6 @@ system("cd $ENV{TEST_NGINX_SLUICE_TLS} && openssl req -x509 -nodes -days 1"
 
 add_block_preprocessor(sub {
     my ($block) = @_;
-    my $answer = 'return 200 "$server_port $ssl_server_name $connection_requests\n";';
-
     $block->set_value('http_config', "
         sluice_dir \$TEST_NGINX_SERVER_ROOT/sluice_temp;
         map \$server_port \$port {
@@ -76,14 +74,14 @@ add_block_preprocessor(sub {
                 keepalive_timeout 0;
                 return 204;
             }
-            return 200 '\$ssl_server_name \$connection_requests \$ssl_session_reused\\n';
+            return 200 '\$ssl_server_name \$connection_requests\\n';
         }
     ");
     $block->set_value('config', '
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         proxy_ssl_server_name on;
-        add_header X-Proxy "$sluice_proxy_id $sluice_proxy_reused" always;
+        add_header X-Proxy $sluice_proxy_id:$sluice_proxy_result always;
         location ~ ^/(origin|hashed|several)$ {
             proxy_pass http://$1;
         }
@@ -119,7 +117,7 @@ __DATA__
 --- response_body eval
 ["one 1\n", "one 2\n", "one 3\n"]
 --- response_headers eval
-["X-Proxy: eu1 0", "X-Proxy: eu1 1", "X-Proxy: eu1 1"]
+["X-Proxy: eu1:connected", "X-Proxy: eu1:reused", "X-Proxy: eu1:reused"]
 --- x_proxies
 eu1 CONNECT
 --- x_members
@@ -188,7 +186,7 @@ eu1 CONNECT
 --- response_body eval
 ["one 1\n", "one 1\n", "one 2\n", "one 2\n"]
 --- response_headers eval
-["X-Proxy: eu1 0", "X-Proxy: ", "X-Proxy: eu1 1", "X-Proxy: "]
+["X-Proxy: eu1:connected", "X-Proxy: :", "X-Proxy: eu1:reused", "X-Proxy: :"]
 --- x_proxies
 eu1 CONNECT
 

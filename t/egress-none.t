@@ -6,9 +6,9 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 84;
+plan tests => 21;
 
-Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'origin $n')]);
+Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'origin')]);
 Sluice::Proxy::start(eu1 => 'http refuse', eu2 => 'socks5 close');
 
 add_block_preprocessor(sub {
@@ -72,7 +72,7 @@ hello
 --- x_proxies
 eu2
 --- x_records
-outcome=no_proxy status=503
+outcome=proxy status=503
 --- x_members
 eu eu1 in_flight=0 state=cooling
 eu eu2 in_flight=0 state=cooling
@@ -89,10 +89,10 @@ eu eu2 in_flight=0 state=cooling
 --- x_proxies
 eu2
 --- x_records
-outcome=no_proxy status=503
-outcome=no_proxy status=503 tries=0
-outcome=no_proxy status=503 tries=0
-outcome=no_proxy status=503 tries=0
+outcome=proxy status=503
+outcome=proxy status=503 tries=0
+outcome=proxy status=503 tries=0
+outcome=proxy status=503 tries=0
 
 
 

@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 60;
+plan tests => 54;
 
 Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'ok')],
                         '/500' => [Sluice::Upstream::answer(500, 'no')]);
@@ -18,7 +18,7 @@ add_block_preprocessor(sub {
     $block->set_value('http_config', '
         sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
         log_format way "$uri $sluice_proxy_id $sluice_proxy_tries'
-                       . ' $sluice_proxy_reused $sluice_proxy_time;";
+                       . ' $sluice_proxy_result $sluice_proxy_time";
         access_log $TEST_NGINX_SERVER_ROOT/logs/access.log way;
         sluice_proxy_pool eu {
             proxy http://joe:s%65cret@127.0.0.1:$TEST_NGINX_SLUICE_PROXY_EU1 id=eu1;
@@ -59,7 +59,7 @@ add_block_preprocessor(sub {
             proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT/t;
         }
         location = /none {
-            return 200 "<$sluice_proxy_id$sluice_proxy_tries$sluice_proxy_reused$sluice_proxy_time>";
+            return 200 "<$sluice_proxy_id$sluice_proxy_tries$sluice_proxy_result$sluice_proxy_time>";
         }
     ');
     $block->set_value('no_error_log', "secret\ns%65cret\nam9lOnNlY3JldA")
@@ -78,10 +78,10 @@ __DATA__
 --- response_body eval
 ["ok", "ok"]
 --- x_records
-status=200 tries=1 proxy=eu1 proxies=connected@eu1 field.way=eu1
-status=200 tries=1 proxy=eu1 proxies=reused@eu1 field.way=eu1
+status=200 tries=1 proxy=eu1 tunnels=1:connected@eu1 field.way=eu1
+status=200 tries=1 proxy=eu1 tunnels=1:reused@eu1 field.way=eu1
 --- access_log eval
-[qr{^/t eu1 1 0 0\.\d{3};$}m]
+[qr{^/t eu1 1 connected 0\.\d{3}$}m]
 
 
 
@@ -91,9 +91,9 @@ status=200 tries=1 proxy=eu1 proxies=reused@eu1 field.way=eu1
 GET /t
 --- response_body: ok
 --- x_records
-status=200 tries=1 proxy=eu2 field.way=eu2
+status=200 tries=1 proxy=eu2 tunnels=1:forbidden@eu1+1:connected@eu2 field.way=eu2
 --- access_log eval
-[qr{^/t eu2 2 0 0\.\d{3};$}m]
+[qr{^/t eu2 2 connected 0\.\d{3}$}m]
 
 
 
@@ -102,7 +102,7 @@ status=200 tries=1 proxy=eu2 field.way=eu2
 GET /two
 --- response_body: ok
 --- x_records
-status=200 tries=2 proxy=eu1 upstream=~^502@127.0.0.1:1.200@127.0.0.1:\d+$
+status=200 tries=2 proxy=eu1 tunnels=1:origin@eu1+2:connected@eu1 upstream=~^502@127.0.0.1:1.200@127.0.0.1:\d+$
 
 
 
@@ -114,9 +114,9 @@ eu2 socks5 no-method
 GET /allowed
 --- response_body: ok
 --- x_records
-status=200 tries=1 proxy=direct field.way=direct
+status=200 tries=1 proxy=direct tunnels=1:unreachable@eu1+1:invalid@eu2+1:direct@direct field.way=direct
 --- access_log eval
-[qr{^/allowed direct 2 0 }m]
+[qr{^/allowed direct 3 direct }m]
 
 
 
@@ -128,7 +128,7 @@ eu2 socks5 no-method
 GET /t
 --- error_code: 503
 --- x_records
-outcome=no_proxy status=503
+outcome=proxy status=503
 
 
 

@@ -5,7 +5,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 63;
+plan tests => 72;
 
 Sluice::Proxy::start(
     eu1  => 'socks5',
