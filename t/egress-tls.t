@@ -8,7 +8,7 @@ require './t/lib/Sluice/Proxy.pm';
 
 use File::Temp ();
 
-plan tests => 62;
+plan tests => 52;
 
 Sluice::Proxy::start(eu1 => 'http', eu2 => 'socks5');
 
