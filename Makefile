@@ -307,6 +307,7 @@ fuzz: $(patsubst t/fuzz/%.c,$(BUILD)/%,$(wildcard t/fuzz/*.c)) ## hostile bytes 
 	@$(BUILD)/fuzz_lane -runs=$(RUNS) -max_len=1024 2>&1 | tail -n 2
 	@$(BUILD)/fuzz_hint -runs=$$((5 * $(RUNS))) -max_len=300 2>&1 | tail -n 2
 	@$(BUILD)/fuzz_seal -runs=$(RUNS) -max_len=600 2>&1 | tail -n 2
+	@$(BUILD)/fuzz_tunnel -runs=$$((2 * $(RUNS))) -max_len=600 2>&1 | tail -n 2
 
 
 ## sanitizers

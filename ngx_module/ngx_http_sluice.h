@@ -601,6 +601,8 @@ char *ngx_http_sluice_proxy_pool(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_sluice_egress(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_sluice_egress_upstream(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+ngx_int_t ngx_http_sluice_egress_ties(ngx_conf_t *cf,
+    ngx_http_sluice_main_conf_t *smcf);
 ngx_int_t ngx_http_sluice_egress_check(ngx_conf_t *cf,
     ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location);
 
@@ -621,6 +623,11 @@ ngx_int_t ngx_http_sluice_egress_init(ngx_conf_t *cf,
 void ngx_http_sluice_egress_start(ngx_http_sluice_main_conf_t *smcf);
 ngx_uint_t ngx_http_sluice_egress_blamed(ngx_http_sluice_egress_t *e);
 void ngx_http_sluice_egress_end(ngx_http_sluice_egress_t *e);
+
+/* probe */
+void ngx_http_sluice_probe_tick(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf);
+void ngx_http_sluice_probe_stop(void);
 
 /* admission */
 ngx_int_t ngx_http_sluice_admission_handler(ngx_http_request_t *r);

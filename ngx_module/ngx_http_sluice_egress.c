@@ -567,7 +567,7 @@ ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e)
 {
     uint64_t                       hash;
     ngx_uint_t                     i, tie, strict;
-    sluice_balance_set_t           had, *set;
+    sluice_balance_set_t           had;
     sluice_balance_result_t        result;
     ngx_http_sluice_proxy_t       *proxies;
     ngx_http_sluice_proxy_pool_t  *pool;
@@ -580,22 +580,16 @@ ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e)
         return NGX_ERROR;
     }
 
+    /* not the request's own: one that does not fail may serve it again */
+
+    had = e->had;
+
     tie = ngx_http_sluice_egress_tie(e, &strict);
-    set = &e->had;
 
-    if (strict) {
-
-        /* as if it had been with all others before */
-
-        had = e->had;
-
-        for (i = 0; i < pool->proxies.nelts; i++) {
-            if (i != tie) {
-                sluice_balance_set(&had, i);
-            }
+    for (i = 0; strict && i < pool->proxies.nelts; i++) {
+        if (i != tie) {
+            sluice_balance_set(&had, i);
         }
-
-        set = &had;
     }
 
     e->retry = 1000;
@@ -603,7 +597,7 @@ ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e)
 
     result = (ngx_http_sluice_process.slot == SLUICE_SLOTS)
              ? SLUICE_BALANCE_NONE
-             : sluice_balance_take(pool->balance, set, tie, hash, 0,
+             : sluice_balance_take(pool->balance, &had, tie, hash, 0,
                                    NGX_HTTP_SLUICE_PROBE_TIME,
                                    sluice_clock_ms(), &e->hold, &e->retry);
 
@@ -612,8 +606,6 @@ ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e)
         e->direct = e->conf->direct;
         return NGX_DECLINED;
     }
-
-    sluice_balance_set(&e->had, e->hold.member);
 
     proxies = pool->proxies.elts;
 
@@ -669,6 +661,12 @@ ngx_http_sluice_egress_give(ngx_http_sluice_egress_t *e)
     }
 
     e->taken = 0;
+
+    /* a password that did not go out stays nowhere */
+
+    if (e->tunnel != NULL) {
+        sluice_tunnel_sent(&e->tunnel->shake);
+    }
 
     if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
         return;

@@ -124,7 +124,7 @@ struct ngx_http_sluice_egress_s {
     u_char                          session[16];
 
     ngx_http_sluice_proxy_t        *proxy;      /* valid if taken            */
-    sluice_balance_set_t            had;        /* proxies of this upstream  */
+    sluice_balance_set_t            had;        /* proxies that have failed  */
     sluice_balance_hold_t           hold;
     uint64_t                        retry;      /* ms, if there is none      */
     ngx_msec_t                      start;      /* of the present try        */

@@ -109,6 +109,8 @@ ngx_http_sluice_egress_dial(ngx_peer_connection_t *pc,
         {
             ngx_log_error(NGX_LOG_ERR, pc->log, 0,
                           "no proxy can be asked for \"%V\"", &e->host);
+
+            e->tunnel = NULL;
             return NGX_ERROR;
         }
 
@@ -601,6 +603,10 @@ ngx_http_sluice_egress_told(ngx_http_sluice_egress_t *e,
         ngx_http_sluice_count(TUNNELS);
 
     } else {
+        if (sluice_tunnel_blames_proxy(result)) {
+            sluice_balance_set(&e->had, e->hold.member);
+        }
+
         ngx_http_sluice_count(TUNNEL_FAILURES);
         ngx_http_sluice_egress_log(e, result);
     }

@@ -359,7 +359,8 @@ ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
            != NGX_OK
         || ngx_http_sluice_all_defined(cf, &smcf->proxy_pools, "proxy pool",
                                        "sluice_proxy_pool")
-           != NGX_OK)
+           != NGX_OK
+        || ngx_http_sluice_egress_ties(cf, smcf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }

@@ -101,6 +101,7 @@ ngx_http_sluice_process_tick(ngx_event_t *ev)
 
         ngx_http_sluice_process_acquire(cycle, smcf);
         ngx_http_sluice_process_formers(cycle, smcf);
+        ngx_http_sluice_probe_tick(cycle, smcf);
 
         if (ngx_http_sluice_process_workers.slots != NULL) {
             n = sluice_slot_reclaim(&ngx_http_sluice_process_dir,
@@ -312,6 +313,8 @@ ngx_http_sluice_process_formers(ngx_cycle_t *cycle,
 void
 ngx_http_sluice_process_stop(ngx_cycle_t *cycle)
 {
+    ngx_http_sluice_probe_stop();
+
     ngx_http_sluice_process.stat = ngx_http_sluice_no_stat;
 
     if (ngx_http_sluice_process.lane != NULL) {

@@ -105,6 +105,8 @@ ngx_http_sluice_proxy_close(ngx_http_sluice_main_conf_t *smcf)
     ngx_uint_t                      i;
     ngx_http_sluice_proxy_pool_t  **pools;
 
+    ngx_http_sluice_probe_stop();
+
     pools = smcf->proxy_pools.elts;
 
     for (i = 0; i < smcf->proxy_pools.nelts; i++) {

@@ -26,6 +26,8 @@ static ngx_int_t ngx_http_sluice_proxy_host(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *host, in_port_t *port);
 static char *ngx_http_sluice_egress_parse(ngx_conf_t *cf,
     ngx_http_sluice_egress_conf_t **to);
+static ngx_uint_t ngx_http_sluice_egress_tied(
+    ngx_http_sluice_main_conf_t *smcf, ngx_str_t *id);
 static ngx_http_upstream_srv_conf_t *ngx_http_sluice_egress_literal(
     ngx_conf_t *cf);
 
@@ -590,6 +592,64 @@ ngx_http_sluice_egress_upstream(ngx_conf_t *cf, ngx_command_t *cmd,
     us->peer.init_upstream = ngx_http_sluice_egress_init_upstream;
 
     return NGX_CONF_OK;
+}
+
+
+/* a key may go with a proxy of its own: whichever pool it is of, there is one */
+
+ngx_int_t
+ngx_http_sluice_egress_ties(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
+{
+    ngx_uint_t                i, n;
+    ngx_http_sluice_key_t    *keys;
+    ngx_http_sluice_pool_t  **pools;
+
+    pools = smcf->pools.elts;
+
+    for (i = 0; i < smcf->pools.nelts; i++) {
+        keys = pools[i]->keys.elts;
+
+        for (n = 0; n < pools[i]->keys.nelts; n++) {
+
+            if (keys[n].proxy.data != NULL
+                && !ngx_http_sluice_egress_tied(smcf, &keys[n].proxy))
+            {
+                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                              "unknown proxy \"%V\" of key \"%V\" in pool "
+                              "\"%V\": no \"sluice_proxy_pool\" has it",
+                              &keys[n].proxy, &keys[n].id,
+                              &pools[i]->named.name);
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_sluice_egress_tied(ngx_http_sluice_main_conf_t *smcf, ngx_str_t *id)
+{
+    ngx_uint_t                      i, n;
+    ngx_http_sluice_proxy_t        *proxies;
+    ngx_http_sluice_proxy_pool_t  **pools;
+
+    pools = smcf->proxy_pools.elts;
+
+    for (i = 0; i < smcf->proxy_pools.nelts; i++) {
+        proxies = pools[i]->proxies.elts;
+
+        for (n = 0; n < pools[i]->proxies.nelts; n++) {
+            if (proxies[n].id.len == id->len
+                && ngx_memcmp(proxies[n].id.data, id->data, id->len) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 

@@ -1,0 +1,312 @@
+
+/*
+ * Looks for proxies that are down, or up again, before a request finds out: a
+ * handshake with each of them, as often as its pool says, by one worker of all.
+ * Whoever comes first does the round, so nobody need be elected, and if he is
+ * killed the next round is another's.
+ */
+
+#include "ngx_http_sluice_egress.h"
+
+
+typedef struct {
+    ngx_queue_t                    queue;
+    ngx_http_sluice_proxy_pool_t  *pool;
+    ngx_http_sluice_proxy_t       *proxy;
+    sluice_member_try_t            try;
+    ngx_http_sluice_tunnel_t       tunnel;
+} ngx_http_sluice_probe_t;
+
+
+static void ngx_http_sluice_probe_begin(ngx_cycle_t *cycle,
+    ngx_http_sluice_proxy_pool_t *pool, ngx_http_sluice_proxy_t *proxy);
+static ngx_int_t ngx_http_sluice_probe_try(ngx_http_sluice_proxy_t *proxy,
+    ngx_msec_t timeout, sluice_member_try_t *try);
+static ngx_int_t ngx_http_sluice_probe_connect(ngx_cycle_t *cycle,
+    ngx_http_sluice_probe_t *p);
+static void ngx_http_sluice_probe_handler(ngx_event_t *ev);
+static void ngx_http_sluice_probe_ended(ngx_http_sluice_probe_t *p,
+    sluice_tunnel_result_t result);
+static void ngx_http_sluice_probe_close(ngx_http_sluice_probe_t *p);
+
+
+/* those of this process that are out */
+static ngx_queue_t  ngx_http_sluice_probes;
+
+
+void
+ngx_http_sluice_probe_tick(ngx_cycle_t *cycle,
+    ngx_http_sluice_main_conf_t *smcf)
+{
+    uint64_t                        now;
+    ngx_uint_t                      i, n;
+    ngx_http_sluice_proxy_t        *proxies;
+    ngx_http_sluice_proxy_pool_t   *pool, **pools;
+
+    /* what leaves takes no round from those who stay */
+
+    if (ngx_exiting || ngx_http_sluice_process.slot == SLUICE_SLOTS) {
+        return;
+    }
+
+    now = sluice_clock_ms();
+    pools = smcf->proxy_pools.elts;
+
+    for (i = 0; i < smcf->proxy_pools.nelts; i++) {
+        pool = pools[i];
+
+        if (pool->probe.data == NULL
+            || !sluice_pool_round(&pool->pool, now, pool->probe_interval))
+        {
+            continue;
+        }
+
+        proxies = pool->proxies.elts;
+
+        for (n = 0; n < pool->proxies.nelts; n++) {
+            ngx_http_sluice_probe_begin(cycle, pool, &proxies[n]);
+        }
+    }
+}
+
+
+static void
+ngx_http_sluice_probe_begin(ngx_cycle_t *cycle,
+    ngx_http_sluice_proxy_pool_t *pool, ngx_http_sluice_proxy_t *proxy)
+{
+    ngx_http_sluice_probe_t  *p;
+
+    p = ngx_calloc(sizeof(ngx_http_sluice_probe_t), cycle->log);
+    if (p == NULL) {
+        return;
+    }
+
+    p->pool = pool;
+    p->proxy = proxy;
+
+    if (ngx_http_sluice_probe_try(proxy, pool->probe_timeout, &p->try)
+        != NGX_OK
+        || !sluice_tunnel_init(&p->tunnel.shake, &proxy->url,
+                               (char *) pool->probe.data, pool->probe.len,
+                               pool->probe_port))
+    {
+        ngx_free(p);
+        return;
+    }
+
+    if (ngx_http_sluice_probes.next == NULL) {
+        ngx_queue_init(&ngx_http_sluice_probes);
+    }
+
+    ngx_queue_insert_tail(&ngx_http_sluice_probes, &p->queue);
+
+    switch (ngx_http_sluice_probe_connect(cycle, p)) {
+
+    case NGX_OK:
+        ngx_http_sluice_probe_handler(p->tunnel.connection->write);
+        return;
+
+    case NGX_AGAIN:
+        return;
+
+    case NGX_DECLINED:
+        ngx_http_sluice_probe_ended(p, SLUICE_TUNNEL_UNREACHABLE);
+        return;
+
+    default:
+
+        /* for want of a socket of ours: it says nothing */
+
+        sluice_member_forgo(proxy->line, &p->try);
+        ngx_http_sluice_probe_close(p);
+    }
+}
+
+
+/* NGX_DECLINED: the operator, or somebody's probe, has it */
+
+static ngx_int_t
+ngx_http_sluice_probe_try(ngx_http_sluice_proxy_t *proxy, ngx_msec_t timeout,
+    sluice_member_try_t *try)
+{
+    bool      half;
+    uint64_t  now, until;
+
+    now = sluice_clock_ms();
+
+    try->began = now;
+    try->probe = 0;
+
+    until = sluice_member_recovery(proxy->line, now, &half);
+
+    if (half) {
+        try->probe = sluice_member_probe(proxy->line, now, timeout);
+        return try->probe ? NGX_OK : NGX_DECLINED;
+    }
+
+    if (until == 0) {
+        return NGX_OK;
+    }
+
+    /* a rest that nobody but us has thought of may end sooner */
+
+    try->probe = sluice_member_early(proxy->line, now);
+
+    return try->probe ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_probe_connect(ngx_cycle_t *cycle, ngx_http_sluice_probe_t *p)
+{
+    ngx_int_t               rc;
+    ngx_addr_t             *addr;
+    ngx_connection_t       *c;
+    ngx_peer_connection_t   peer;
+
+    addr = ngx_http_sluice_proxy_addr(p->proxy);
+
+    ngx_memzero(&peer, sizeof(ngx_peer_connection_t));
+
+    peer.get = ngx_event_get_peer;
+    peer.sockaddr = addr->sockaddr;
+    peer.socklen = addr->socklen;
+    peer.name = &p->proxy->name;
+    peer.log = cycle->log;
+    peer.log_error = NGX_ERROR_ERR;
+
+    rc = ngx_event_connect_peer(&peer);
+
+    if (rc != NGX_OK && rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    c = peer.connection;
+
+    c->data = p;
+    c->log = cycle->log;
+    c->read->log = cycle->log;
+    c->write->log = cycle->log;
+    c->read->handler = ngx_http_sluice_probe_handler;
+    c->write->handler = ngx_http_sluice_probe_handler;
+
+    /* a worker that is to leave does not wait for it */
+
+    c->idle = 1;
+    c->write->cancelable = 1;
+
+    ngx_add_timer(c->write, p->pool->probe_timeout);
+
+    ngx_http_sluice_tunnel_start(&p->tunnel, c);
+
+    return rc;
+}
+
+
+static void
+ngx_http_sluice_probe_handler(ngx_event_t *ev)
+{
+    ngx_connection_t         *c;
+    ngx_http_sluice_probe_t  *p;
+
+    c = ev->data;
+    p = c->data;
+
+    if (c->close) {
+        sluice_member_forgo(p->proxy->line, &p->try);
+        ngx_http_sluice_probe_close(p);
+        return;
+    }
+
+    if (c->write->timedout) {
+        ngx_http_sluice_probe_ended(p, SLUICE_TUNNEL_TIMEOUT);
+        return;
+    }
+
+    switch (ngx_http_sluice_tunnel_step(&p->tunnel)) {
+
+    case NGX_AGAIN:
+        return;
+
+    case NGX_OK:
+    case NGX_DECLINED:
+        ngx_http_sluice_probe_ended(p, p->tunnel.shake.result);
+        return;
+
+    default:
+        sluice_member_forgo(p->proxy->line, &p->try);
+        ngx_http_sluice_probe_close(p);
+    }
+}
+
+
+/* logged where it changes something, or a probe could not tell */
+
+static void
+ngx_http_sluice_probe_ended(ngx_http_sluice_probe_t *p,
+    sluice_tunnel_result_t result)
+{
+    int               state;
+    sluice_tunnel_t  *shake;
+
+    shake = &p->tunnel.shake;
+
+    state = ngx_http_sluice_proxy_judge(p->proxy, &p->try, result,
+                                        shake->code);
+
+    if (state != -1 || result == SLUICE_TUNNEL_FORBIDDEN
+        || result == SLUICE_TUNNEL_DENIED)
+    {
+        if (result != SLUICE_TUNNEL_CONNECTED) {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                          "no tunnel to \"%V:%ui\" by proxy \"%V\" (\"%V\") "
+                          "for a probe: %s%s%s", &p->pool->probe,
+                          (ngx_uint_t) p->pool->probe_port, &p->proxy->id,
+                          &p->proxy->name, sluice_tunnel_result_name(result),
+                          shake->line_len ? ": " : "", shake->line);
+        }
+    }
+
+    if (state != -1) {
+        ngx_http_sluice_proxy_say(ngx_cycle->log, &p->pool->named.name,
+                                  p->proxy, state);
+    }
+
+    ngx_http_sluice_probe_close(p);
+}
+
+
+static void
+ngx_http_sluice_probe_close(ngx_http_sluice_probe_t *p)
+{
+    if (p->tunnel.connection != NULL) {
+        ngx_close_connection(p->tunnel.connection);
+    }
+
+    ngx_queue_remove(&p->queue);
+
+    explicit_bzero(p, sizeof(ngx_http_sluice_probe_t));
+    ngx_free(p);
+}
+
+
+/* the process, or the configuration that they are of, ends */
+
+void
+ngx_http_sluice_probe_stop(void)
+{
+    ngx_queue_t              *q;
+    ngx_http_sluice_probe_t  *p;
+
+    if (ngx_http_sluice_probes.next == NULL) {
+        return;
+    }
+
+    while (!ngx_queue_empty(&ngx_http_sluice_probes)) {
+        q = ngx_queue_head(&ngx_http_sluice_probes);
+        p = ngx_queue_data(q, ngx_http_sluice_probe_t, queue);
+
+        sluice_member_forgo(p->proxy->line, &p->try);
+        ngx_http_sluice_probe_close(p);
+    }
+}
