@@ -604,6 +604,11 @@ ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e)
     if (result != SLUICE_BALANCE_TAKEN) {
         e->none = 1;
         e->direct = e->conf->direct;
+
+        /* that of an earlier try is another proxy's: keepalive may have one */
+
+        ngx_memzero(&e->way, sizeof(ngx_http_sluice_way_t));
+
         return NGX_DECLINED;
     }
 

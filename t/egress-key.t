@@ -7,7 +7,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 49;
+plan tests => 53;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -155,3 +155,19 @@ keys=200@a
 keys=200@b
 keys=429@a+200@b
 keys=200@b
+
+
+
+=== TEST 8: the next key's own rests: it does not leave through the last one's
+--- x_keys: key B id=b proxy=eu3 strict; key A id=a proxy=eu1 strict;
+--- x_proxy: eu3 http close
+--- request eval
+["GET /t", "GET /next"]
+--- error_code eval
+[503, 503]
+--- x_proxies
+eu3
+eu1 CONNECT
+--- x_records
+tries=1 keys=503@b
+tries=2 keys=429@a+503@b
