@@ -603,7 +603,7 @@ ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e)
 
     if (result != SLUICE_BALANCE_TAKEN) {
         e->none = 1;
-        e->direct = e->conf->direct;
+        e->direct = e->conf->direct && !strict;
 
         /* that of an earlier try is another proxy's: keepalive may have one */
 

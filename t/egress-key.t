@@ -7,7 +7,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 53;
+plan tests => 56;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -21,6 +21,7 @@ add_block_preprocessor(sub {
     my $keys = $block->x_keys
                // 'key A id=a; key B id=b; key C id=c; key D id=d;';
     my $balance = $block->x_balance // '';
+    my $egress = $block->x_egress // 'eu';
 
     $block->set_value('http_config', "
         sluice_dir \$TEST_NGINX_SERVER_ROOT/sluice_temp;
@@ -33,7 +34,7 @@ add_block_preprocessor(sub {
         }
         upstream origin {
             server 127.0.0.1:\$TEST_NGINX_SLUICE_PORT;
-            sluice_egress eu;
+            sluice_egress $egress;
             keepalive 8;
         }
     ");
@@ -171,3 +172,16 @@ eu1 CONNECT
 --- x_records
 tries=1 keys=503@b
 tries=2 keys=429@a+503@b
+
+
+
+=== TEST 9: a key that goes with its own or not at all does not go direct
+--- x_keys: key A id=a proxy=eu3 strict;
+--- x_egress: eu direct=allowed
+--- x_proxy: eu3 http close
+--- request eval
+["GET /t", "GET /t"]
+--- error_code eval
+[503, 503]
+--- x_proxies
+eu3
