@@ -343,6 +343,8 @@ typedef struct {
     ngx_msec_t                  key_timeout;
     ngx_http_sluice_egress_conf_t  *egress;     /* NULL: not said here       */
     void                       *proxies;        /* one must be up; or NULL   */
+    ngx_http_handler_pt         handler;        /* of the location around an */
+                                                /* "if", perhaps             */
     ngx_array_t                *fields;         /* ngx_http_sluice_field_t   */
     ngx_flag_t                  usage;
     ngx_flag_t                  usage_refused;
@@ -604,7 +606,8 @@ char *ngx_http_sluice_egress_upstream(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_http_sluice_egress_ties(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf);
 ngx_int_t ngx_http_sluice_egress_check(ngx_conf_t *cf,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location);
+    ngx_http_sluice_loc_conf_t *prev, ngx_http_sluice_loc_conf_t *slcf,
+    ngx_str_t *location);
 
 /* proxy */
 ngx_int_t ngx_http_sluice_proxy_variables(ngx_conf_t *cf);

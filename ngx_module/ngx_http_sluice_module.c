@@ -483,7 +483,7 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_OK;
     }
 
-    if (ngx_http_sluice_egress_check(cf, conf, &clcf->name) != NGX_OK
+    if (ngx_http_sluice_egress_check(cf, prev, conf, &clcf->name) != NGX_OK
         || ngx_http_sluice_limit_check(cf, conf, &clcf->name) != NGX_OK
         || ngx_http_sluice_conn_check(cf, conf, &clcf->name) != NGX_OK)
     {
