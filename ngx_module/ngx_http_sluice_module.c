@@ -479,7 +479,7 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     /* a server may still be completed by its locations */
 
-    if (clcf->name.len == 0 && clcf->locations != NULL) {
+    if (clcf->loc_conf == NULL && clcf->locations != NULL) {
         return NGX_CONF_OK;
     }
 

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 57;
+plan tests => 59;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -342,7 +342,21 @@ qr/\[emerg\] .*location "\/t" has "sluice_egress", and passes requests in severa
 
 
 
-=== TEST 30: ifs and methods, all of which go there
+=== TEST 30: a location without a name that has others
+--- config
+    location "" {
+        sluice_egress eu;
+        proxy_pass http://$arg_host;
+        location /t {
+            return 204;
+        }
+    }
+--- error_log eval
+qr/\[emerg\] .*location "" has "sluice_egress", and an upstream that is known only at run time would bypass it/
+
+
+
+=== TEST 31: ifs and methods, all of which go there
 --- config
     location /t {
         sluice_egress eu;
