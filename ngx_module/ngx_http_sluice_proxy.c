@@ -148,7 +148,7 @@ ngx_http_sluice_proxy_addr(ngx_http_sluice_proxy_t *proxy)
 
 
 /*
- * What an end of a handshake says of the proxy; status: the last one of CONNECT.
+ * What an end of a handshake says of the proxy; status: the last of CONNECT.
  * Who says that the origin cannot be reached works; and a rule of the proxy's
  * against this origin says nothing about others.  Returns as
  * sluice_member_answer().
