@@ -126,6 +126,6 @@ admitted=28 refused_record=2 recorded=28 truncated=28 dropped=0 unrecorded=1
 --- error_code eval
 [(200) x 30]
 --- x_records eval
-"outcome=admitted status=280\n" x 20
+"outcome=admitted status=200\n" x 28
 --- x_counters
 admitted=30 refused_record=0 recorded=28 dropped=2
