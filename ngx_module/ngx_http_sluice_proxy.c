@@ -116,7 +116,7 @@ ngx_http_sluice_proxy_close(ngx_http_sluice_main_conf_t *smcf)
 }
 
 
-/* of the id, where it is and who we are to it: a new password changes nothing */
+/* of the id, the address and the user: a new password changes nothing */
 
 static uint64_t
 ngx_http_sluice_proxy_fingerprint(sluice_pool_t *pool,
@@ -148,9 +148,10 @@ ngx_http_sluice_proxy_addr(ngx_http_sluice_proxy_t *proxy)
 
 
 /*
- * What an end of a handshake says of the proxy; status: HTTP's, if it is.  Who says that the origin
- * cannot be reached works; and a rule of the proxy's against this origin says
- * nothing about others.  Returns as sluice_member_answer().
+ * What an end of a handshake says of the proxy; status: the last of CONNECT.
+ * Who says that the origin cannot be reached works; and a rule of the proxy's
+ * against this origin says nothing about others.  Returns as
+ * sluice_member_answer().
  */
 
 int
