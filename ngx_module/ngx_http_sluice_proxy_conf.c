@@ -713,6 +713,16 @@ ngx_http_sluice_egress_check(ngx_conf_t *cf,
         slcf->proxies = conf->pool;
     }
 
+#if (NGX_HTTP_CACHE)
+
+    /* what is in the cache needs none */
+
+    if (us != NULL && literal->cache) {
+        slcf->proxies = NULL;
+    }
+
+#endif
+
     if (slcf->egress == NULL || slcf->egress->pool == NULL) {
         return NGX_OK;
     }

@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 21;
+plan tests => 26;
 
 Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'origin')]);
 Sluice::Proxy::start(eu1 => 'http refuse', eu2 => 'socks5 close');
@@ -20,6 +20,7 @@ add_block_preprocessor(sub {
             proxy http://127.0.0.1:$TEST_NGINX_SLUICE_PROXY_EU1 id=eu1 fail_timeout=20s;
             proxy socks5://127.0.0.1:$TEST_NGINX_SLUICE_PROXY_EU2 id=eu2 fail_timeout=30s;
         }
+        proxy_cache_path $TEST_NGINX_SERVER_ROOT/proxy_cache keys_zone=c:1m;
         upstream origin {
             server 127.0.0.1:$TEST_NGINX_SLUICE_PORT;
             sluice_egress eu;
@@ -49,6 +50,18 @@ add_block_preprocessor(sub {
         }
         location = /page {
             error_page 503 = @page;
+            proxy_pass http://origin/t;
+        }
+        location = /fill {
+            sluice_egress off;
+            proxy_cache c;
+            proxy_cache_valid 1m;
+            proxy_cache_key $arg_k;
+            proxy_pass http://origin/t;
+        }
+        location = /cached {
+            proxy_cache c;
+            proxy_cache_key $arg_k;
             proxy_pass http://origin/t;
         }
         location @page {
@@ -113,3 +126,15 @@ page
 --- response_headers
 !Retry-After
 
+
+
+=== TEST 5: what is in the cache is served, and what is not is refused
+--- request eval
+["GET /t", "GET /fill?k=a", "GET /cached?k=a", "GET /cached?k=b"]
+--- error_code eval
+[503, 200, 200, 503]
+--- x_records
+outcome=no_proxy status=503
+outcome=admitted status=200
+outcome=admitted status=200
+outcome=no_proxy status=503
