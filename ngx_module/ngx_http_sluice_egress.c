@@ -764,11 +764,13 @@ ngx_http_sluice_egress_tls(ngx_http_sluice_egress_t *e)
     size_t                     len;
     ngx_str_t                  name, certificate;
     sluice_hash_t              hash;
+#if (NGX_HTTP_SSL)
     ngx_http_upstream_t       *u;
     ngx_http_upstream_conf_t  *conf;
 
     u = e->u;
     conf = u->conf;
+#endif
 
     ngx_str_null(&name);
     ngx_str_null(&certificate);
