@@ -921,7 +921,9 @@ ngx_http_sluice_egress_outer_notify(ngx_peer_connection_t *pc, void *data,
 ngx_uint_t
 ngx_http_sluice_egress_blamed(ngx_http_sluice_egress_t *e)
 {
-    return e != NULL && e->blamed;
+    /* the one before a redirect says nothing of this upstream */
+
+    return e != NULL && e->blamed && e->u == e->request->upstream;
 }
 
 
