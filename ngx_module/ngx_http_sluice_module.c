@@ -471,7 +471,7 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     if ((conf->limits != NULL || conf->conns != NULL || conf->key != NULL
-         || conf->usage)
+         || conf->usage || smcf->proxy_pools.nelts)
         && ngx_http_sluice_refusal_other(clcf))
     {
         smcf->other_answers = 1;

@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 26;
+plan tests => 29;
 
 Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'origin')]);
 Sluice::Proxy::start(eu1 => 'http refuse', eu2 => 'socks5 close');
@@ -27,8 +27,7 @@ add_block_preprocessor(sub {
             keepalive 4;
         }
         ' . ($block->http_config // ''));
-    $block->set_value('config', '
-        sluice_usage on;
+    $block->set_value('config', ($block->x_usage // 'sluice_usage on;') . '
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         proxy_connect_timeout 500ms;
@@ -138,3 +137,19 @@ outcome=no_proxy status=503
 outcome=admitted status=200
 outcome=admitted status=200
 outcome=no_proxy status=503
+
+
+
+=== TEST 6: a page that is no error has nothing to be tried again
+--- x_usage
+--- config
+        location = /well {
+            error_page 503 =200 @page;
+            proxy_pass http://origin/t;
+        }
+--- request
+GET /well
+--- response_headers
+! Retry-After
+--- response_body
+page
