@@ -472,7 +472,8 @@ ngx_http_sluice_egress_restore(ngx_http_sluice_egress_t *e)
 
 /*
  * ngx_http_upstream_next() is static: ngx_http_upstream_process_header() calls
- * it when recv() fails.
+ * it when recv() fails.  For tunnel_pass it does not ask recv(), and takes the
+ * upstream for connected: a timeout is the failure that it sees.
  */
 
 static void
@@ -481,6 +482,13 @@ ngx_http_sluice_egress_error(ngx_http_sluice_egress_t *e)
     ngx_http_upstream_t  *u;
 
     u = e->u;
+
+    if (u->conf->module.len == sizeof("tunnel") - 1
+        && ngx_strncmp(u->conf->module.data, "tunnel", sizeof("tunnel") - 1)
+           == 0)
+    {
+        u->peer.connection->read->timedout = 1;
+    }
 
     u->peer.connection->recv = ngx_http_sluice_egress_recv;
     u->read_event_handler(e->request, u);
