@@ -185,7 +185,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
                                        status, retry);
     }
 
-    /* a request that leaves through a proxy costs nobody anything without one */
+    /* what cannot leave without a proxy costs nobody anything */
 
     if (slcf->proxies != NULL && r->content_handler != NULL
         && ngx_http_sluice_proxy_look(slcf, &retry) != NGX_OK)

@@ -247,7 +247,9 @@ ngx_http_sluice_egress_origins(ngx_conf_t *cf,
                 ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                               "no proxy leads to \"%V\": upstream \"%V\" in "
                               "%s:%ui has \"sluice_egress\"",
-                              &server[i].name, &eu->upstream->host,
+                              server[i].name.len ? &server[i].name
+                                                 : &server[i].addrs[n].name,
+                              &eu->upstream->host,
                               eu->upstream->file_name, eu->upstream->line);
                 return NGX_ERROR;
             }

@@ -595,7 +595,7 @@ ngx_http_sluice_egress_upstream(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-/* a key may go with a proxy of its own: whichever pool it is of, there is one */
+/* a key may go with a proxy of its own: some pool has it */
 
 ngx_int_t
 ngx_http_sluice_egress_ties(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)

@@ -40,7 +40,7 @@ static const char  *sluice_outcomes[SLUICE_OUTCOME_COUNT] = {
     [SLUICE_OUTCOME_KEY]        = "no_key",
     [SLUICE_OUTCOME_ERROR]      = "error",
     [SLUICE_OUTCOME_UNADMITTED] = "unadmitted",
-    [SLUICE_OUTCOME_PROXY]      = "proxy"
+    [SLUICE_OUTCOME_PROXY]      = "no_proxy"
 };
 
 

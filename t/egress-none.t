@@ -72,7 +72,7 @@ hello
 --- x_proxies
 eu2
 --- x_records
-outcome=proxy status=503
+outcome=no_proxy status=503
 --- x_members
 eu eu1 in_flight=0 state=cooling
 eu eu2 in_flight=0 state=cooling
@@ -89,10 +89,10 @@ eu eu2 in_flight=0 state=cooling
 --- x_proxies
 eu2
 --- x_records
-outcome=proxy status=503
-outcome=proxy status=503 tries=0
-outcome=proxy status=503 tries=0
-outcome=proxy status=503 tries=0
+outcome=no_proxy status=503
+outcome=no_proxy status=503 tries=0
+outcome=no_proxy status=503 tries=0
+outcome=no_proxy status=503 tries=0
 
 
 

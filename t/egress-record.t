@@ -128,7 +128,7 @@ eu2 socks5 no-method
 GET /t
 --- error_code: 503
 --- x_records
-outcome=proxy status=503
+outcome=no_proxy status=503
 
 
 
