@@ -67,7 +67,8 @@ class Hostile:
 
         try:
             await self._do(does, reader, writer)
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError,
+                asyncio.CancelledError):
             pass
         finally:
             self.open -= 1
