@@ -18,7 +18,7 @@ from pymongo.errors import BulkWriteError, OperationFailure
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "../lib"))
 
-from sluicetest import process
+from sluicetest import process, proxies
 from sluicetest.database import Database, PASSWORD, USER
 from sluicetest.nginx import Nginx
 from sluicetest.ports import accepts, free_port
@@ -158,6 +158,39 @@ def check_nginx(dir):
     ok(nginx.stop(), "and ends by itself when told to")
 
 
+def check_proxies(dir):
+    port = free_port()
+    nothing = free_port()
+
+    def get(url, to=port):
+        """What comes through it, "none" if nothing does."""
+        curl = subprocess.run(
+            ["curl", "-s", "--max-time", "10", "--proxytunnel", "--proxy",
+             url, "http://127.0.0.1:%d/" % to], capture_output=True, text=True,
+            timeout=30)
+
+        return curl.stdout if curl.returncode == 0 else "none"
+
+    with Nginx(os.path.join(dir, "nginx"), CONF % (port, "well"), ready=port):
+        for kind in proxies.ALL:
+            with kind(dir) as proxy:
+                is_((get(proxy.url), get(proxy.url, nothing)),
+                    ("well", "none"), kind.program + ": a tunnel")
+
+            ok(not accepts(proxy.port), kind.program + ": gone when stopped")
+
+            if not kind.knows_users:
+                continue
+
+            with kind(dir, auth=True) as proxy:
+                is_([get(url) for url in (
+                    proxy.url, proxy.url.replace("joe:", "jim:"),
+                    proxy.url.replace("@", "x@"),
+                    "%s://127.0.0.1:%d" % (proxy.scheme, proxy.port))],
+                    ["well", "none", "none", "none"],
+                    kind.program + ": for one user only")
+
+
 # What this program starts ends with it, whichever way it ends.
 
 VICTIM = """
@@ -188,7 +221,8 @@ with tempfile.TemporaryDirectory(prefix="sluice-") as top:
     # nginx's workers need not be root
     os.chmod(top, 0o755)
 
-    for check in check_endings, check_nginx, check_database, check_auth:
+    for check in check_endings, check_nginx, check_proxies, \
+            check_database, check_auth:
         dir = os.path.join(top, check.__name__)
         os.mkdir(dir)
         check(dir)
