@@ -11,6 +11,7 @@
 
 #include "cas16.h"
 #include "file.h"
+#include "pool.h"
 
 #include <bson/bson.h>
 
@@ -35,6 +36,20 @@ typedef struct {
     int             width;
     sluice_cell_t   cell;
 } sluice_column_t;
+
+
+/* a kind of pools, as commands call it */
+typedef struct {
+    const char             *one;        /* "key"                             */
+    const char             *all;        /* "keys"                            */
+    const char             *pool;       /* "pool"                            */
+    const char             *title;      /* of a column that has its id       */
+    const sluice_column_t  *columns;    /* of the command that tells all     */
+    unsigned                answers;    /* bits: the classes that it has     */
+    bool                    windows;    /* whether it may have some          */
+} sluice_ctl_kind_t;
+
+extern const sluice_ctl_kind_t  sluice_ctl_kinds[SLUICE_POOL_KINDS];
 
 
 typedef struct {
@@ -73,6 +88,8 @@ void sluice_ctl_requests(sluice_ctl_t *ctl);
 void sluice_ctl_hottest(sluice_ctl_t *ctl);
 void sluice_ctl_keys(sluice_ctl_t *ctl);
 void sluice_ctl_key(sluice_ctl_t *ctl);
+void sluice_ctl_proxies(sluice_ctl_t *ctl);
+void sluice_ctl_proxy(sluice_ctl_t *ctl);
 void sluice_ctl_seal(sluice_ctl_t *ctl);
 
 
@@ -128,10 +145,16 @@ void sluice_ctl_table(sluice_ctl_t *ctl, const char *name,
 void sluice_ctl_row(sluice_ctl_t *ctl, const bson_t *row);
 void sluice_ctl_table_end(sluice_ctl_t *ctl);
 
-/* such a table with what `visit` makes of each file with that prefix */
+typedef void (*sluice_ctl_visit_pt)(sluice_ctl_t *ctl, const char *name);
+
+/* each file with that prefix, in the order of the names */
+void sluice_ctl_each_file(sluice_ctl_t *ctl, const char *prefix,
+    sluice_ctl_visit_pt visit);
+
+/* such a table with what `visit` makes of each of them */
 void sluice_ctl_files(sluice_ctl_t *ctl, const char *table,
     const sluice_column_t *columns, const char *prefix,
-    void (*visit)(sluice_ctl_t *ctl, const char *name));
+    sluice_ctl_visit_pt visit);
 
 /* names and numbers; `text` explains a name in the table, may be NULL */
 void sluice_ctl_object(sluice_ctl_t *ctl, const char *name,

@@ -1,11 +1,13 @@
 
-/* sluicectl keys: members of pools in full; and what status tells of them */
+/*
+ * sluicectl keys and proxies: members of pools in full; and what status tells
+ * of them.
+ */
 
 #define _GNU_SOURCE
 
 #include "clock.h"
 #include "ctl.h"
-#include "pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 /* a copy; what is in flight is added up */
 typedef struct {
     sluice_file_t     file;
+    unsigned          kind;             /* sluice_pool_kind_t                */
     bool              stale;            /* of before the last boot           */
     uint64_t          now;              /* monotonic ms                      */
     sluice_member_t  *members;
@@ -22,13 +25,24 @@ typedef struct {
 } sluice_ctl_pool_t;
 
 
+/* what a command was asked for */
+typedef struct {
+    unsigned          kind;
+    const char       *pool;             /* NULL: all of them                 */
+    bool              found;
+} sluice_ctl_asked_t;
+
+
 static void sluice_ctl_pool_row(sluice_ctl_t *ctl, const char *name);
-static void sluice_ctl_pool_keys(sluice_ctl_t *ctl, const char *name);
-static void sluice_ctl_key_row(sluice_ctl_t *ctl, const char *name,
+static void sluice_ctl_members_of(sluice_ctl_t *ctl, sluice_pool_kind_t kind);
+static void sluice_ctl_pool_members(sluice_ctl_t *ctl, const char *name);
+static void sluice_ctl_member_row(sluice_ctl_t *ctl, const char *name,
     const sluice_ctl_pool_t *pool, unsigned line, bool named);
-static void sluice_ctl_answers(bson_t *row, const sluice_member_t *member);
+static void sluice_ctl_answers(bson_t *row, const sluice_member_t *member,
+    unsigned classes);
 static void sluice_ctl_windows(sluice_ctl_t *ctl, bson_t *row,
     const sluice_member_t *member, uint64_t now);
+static sluice_pool_kind_t sluice_ctl_pool_kind(const char *name);
 static bool sluice_ctl_pool_open(sluice_ctl_t *ctl, const char *name,
     sluice_ctl_pool_t *pool);
 static bool sluice_ctl_pool_read(sluice_ctl_t *ctl, sluice_ctl_pool_t *pool);
@@ -38,6 +52,7 @@ static void sluice_ctl_pool_close(sluice_ctl_t *ctl, sluice_ctl_pool_t *pool);
 static const sluice_column_t  sluice_ctl_pool_columns[] = {
     { "pool", "POOL", 16, SLUICE_CELL_TEXT },
     { "number", "N", 3, SLUICE_CELL_NUMBER },
+    { "kind", "KIND", 7, SLUICE_CELL_TEXT },
     { "member", "MEMBER", 20, SLUICE_CELL_TEXT },
     { "state", "STATE", 10, SLUICE_CELL_TEXT },
     { "until_s", "FOR", 8, SLUICE_CELL_AGE },
@@ -69,11 +84,57 @@ static const sluice_column_t  sluice_ctl_key_columns[] = {
 };
 
 
+/* a failed tunnel is told by class; of its proxy there is nothing else */
+
+static const sluice_column_t  sluice_ctl_proxy_columns[] = {
+    { "pool", "POOL", 12, SLUICE_CELL_TEXT },
+    { "number", "N", 3, SLUICE_CELL_NUMBER },
+    { "id", "PROXY", 16, SLUICE_CELL_TEXT },
+    { "named", "NAMED", 5, SLUICE_CELL_YES },
+    { "state", "STATE", 9, SLUICE_CELL_TEXT },
+    { "reason", "REASON", 8, SLUICE_CELL_TEXT },
+    { "status", "STATUS", 6, SLUICE_CELL_NUMBER },
+    { "age_s", "SINCE", 7, SLUICE_CELL_AGE },
+    { "until_s", "FOR", 7, SLUICE_CELL_AGE },
+    { "in_flight", "IN-FLIGHT", 9, SLUICE_CELL_NUMBER },
+    { "used", "USED", 10, SLUICE_CELL_NUMBER },
+    { "answers.error", "ERROR", 6, SLUICE_CELL_NUMBER },
+    { "answers.timeout", "TIMEOUT", 7, SLUICE_CELL_NUMBER },
+    { "answers.connect", "CONNECT", 7, SLUICE_CELL_NUMBER },
+    { NULL, NULL, 0, 0 }
+};
+
+
+const sluice_ctl_kind_t  sluice_ctl_kinds[SLUICE_POOL_KINDS] = {
+
+    /* those that were well are not counted: they are the rest of `used` */
+
+    [SLUICE_POOL_KEYS] = {
+        "key", "keys", "pool", "KEY", sluice_ctl_key_columns,
+        ~(1u << SLUICE_ANSWER_WELL), true
+    },
+
+    [SLUICE_POOL_PROXIES] = {
+        "proxy", "proxies", "proxy pool", "PROXY", sluice_ctl_proxy_columns,
+        1u << SLUICE_ANSWER_NONE | 1u << SLUICE_ANSWER_ERROR
+        | 1u << SLUICE_ANSWER_TIMEOUT | 1u << SLUICE_ANSWER_CONNECT, false
+    }
+};
+
+
 void
 sluice_ctl_pools(sluice_ctl_t *ctl)
 {
-    sluice_ctl_files(ctl, "pools", sluice_ctl_pool_columns,
-                     sluice_pool_prefix(SLUICE_POOL_KEYS), sluice_ctl_pool_row);
+    unsigned  kind;
+
+    sluice_ctl_table(ctl, "pools", sluice_ctl_pool_columns);
+
+    for (kind = 0; kind < SLUICE_POOL_KINDS; kind++) {
+        sluice_ctl_each_file(ctl, sluice_pool_prefix(kind),
+                             sluice_ctl_pool_row);
+    }
+
+    sluice_ctl_table_end(ctl);
 }
 
 
@@ -95,8 +156,8 @@ sluice_ctl_pool_row(sluice_ctl_t *ctl, const char *name)
 
         bson_init(&row);
 
-        sluice_ctl_named(&row, "pool", name,
-                         sluice_pool_prefix(SLUICE_POOL_KEYS));
+        sluice_ctl_named(&row, "pool", name, sluice_pool_prefix(pool.kind));
+        BSON_APPEND_UTF8(&row, "kind", sluice_ctl_kinds[pool.kind].all);
         sluice_ctl_text(&row, "member", pool.members[i].id, SLUICE_NAME_MAX);
         sluice_ctl_state(ctl, &row, pool.members[i].state, pool.now);
         sluice_ctl_number(&row, "in_flight", pool.in_flight[i]);
@@ -113,39 +174,60 @@ sluice_ctl_pool_row(sluice_ctl_t *ctl, const char *name)
 void
 sluice_ctl_keys(sluice_ctl_t *ctl)
 {
-    static bool  found;
+    sluice_ctl_members_of(ctl, SLUICE_POOL_KEYS);
+}
 
-    found = (ctl->nwords == 1);
-    ctl->data = &found;
 
-    sluice_ctl_files(ctl, "keys", sluice_ctl_key_columns,
-                     sluice_pool_prefix(SLUICE_POOL_KEYS),
-                     sluice_ctl_pool_keys);
-
-    if (!found) {
-        sluice_ctl_fail(ctl, 1, "there is no pool \"%s\" in \"%s\"",
-                        ctl->words[1], ctl->dir.path);
-    }
+void
+sluice_ctl_proxies(sluice_ctl_t *ctl)
+{
+    sluice_ctl_members_of(ctl, SLUICE_POOL_PROXIES);
 }
 
 
 static void
-sluice_ctl_pool_keys(sluice_ctl_t *ctl, const char *name)
+sluice_ctl_members_of(sluice_ctl_t *ctl, sluice_pool_kind_t kind)
 {
-    bool                named, *found;
-    unsigned            i;
-    sluice_ctl_pool_t   pool;
+    sluice_ctl_asked_t        asked;
+    const sluice_ctl_kind_t  *k;
 
-    found = ctl->data;
+    k = &sluice_ctl_kinds[kind];
 
-    if (ctl->nwords == 2) {
-        if (!sluice_ctl_is(name, sluice_pool_prefix(SLUICE_POOL_KEYS),
-                           ctl->words[1]))
+    asked.kind = kind;
+    asked.pool = (ctl->nwords == 2) ? ctl->words[1] : NULL;
+    asked.found = (asked.pool == NULL);
+    ctl->data = &asked;
+
+    sluice_ctl_files(ctl, k->all, k->columns, sluice_pool_prefix(kind),
+                     sluice_ctl_pool_members);
+
+    if (!asked.found) {
+        sluice_ctl_fail(ctl, 1, "there is no %s \"%s\" in \"%s\"", k->pool,
+                        asked.pool, ctl->dir.path);
+    }
+
+    ctl->data = NULL;
+}
+
+
+static void
+sluice_ctl_pool_members(sluice_ctl_t *ctl, const char *name)
+{
+    bool                 named;
+    unsigned             i;
+    sluice_ctl_pool_t    pool;
+    sluice_ctl_asked_t  *asked;
+
+    asked = ctl->data;
+
+    if (asked->pool != NULL) {
+        if (!sluice_ctl_is(name, sluice_pool_prefix(asked->kind),
+                           asked->pool))
         {
             return;
         }
 
-        *found = true;
+        asked->found = true;
     }
 
     if (!sluice_ctl_pool_open(ctl, name, &pool)) {
@@ -162,7 +244,7 @@ sluice_ctl_pool_keys(sluice_ctl_t *ctl, const char *name)
                                       SLUICE_LOCK_LINE + (off_t) i);
 
         if (named || ctl->all) {
-            sluice_ctl_key_row(ctl, name, &pool, i, named);
+            sluice_ctl_member_row(ctl, name, &pool, i, named);
         }
     }
 
@@ -171,25 +253,27 @@ sluice_ctl_pool_keys(sluice_ctl_t *ctl, const char *name)
 
 
 static void
-sluice_ctl_key_row(sluice_ctl_t *ctl, const char *name,
+sluice_ctl_member_row(sluice_ctl_t *ctl, const char *name,
     const sluice_ctl_pool_t *pool, unsigned line, bool named)
 {
-    bson_t                  row;
-    const sluice_member_t  *member;
+    bson_t                    row;
+    const sluice_member_t    *member;
+    const sluice_ctl_kind_t  *k;
 
+    k = &sluice_ctl_kinds[pool->kind];
     member = &pool->members[line];
 
     bson_init(&row);
 
-    sluice_ctl_named(&row, "pool", name, sluice_pool_prefix(SLUICE_POOL_KEYS));
+    sluice_ctl_named(&row, "pool", name, sluice_pool_prefix(pool->kind));
     sluice_ctl_text(&row, "id", member->id, SLUICE_NAME_MAX);
     BSON_APPEND_BOOL(&row, "named", named);
     sluice_ctl_state(ctl, &row, member->state, pool->now);
     sluice_ctl_number(&row, "in_flight", pool->in_flight[line]);
     sluice_ctl_number(&row, "used", member->used);
-    sluice_ctl_answers(&row, member);
+    sluice_ctl_answers(&row, member, k->answers);
 
-    if (!pool->stale) {
+    if (k->windows && !pool->stale) {
         sluice_ctl_windows(ctl, &row, member, pool->now);
     }
 
@@ -198,19 +282,20 @@ sluice_ctl_key_row(sluice_ctl_t *ctl, const char *name,
 }
 
 
-/* those that were well are not counted: they are the rest of what is used */
-
 static void
-sluice_ctl_answers(bson_t *row, const sluice_member_t *member)
+sluice_ctl_answers(bson_t *row, const sluice_member_t *member,
+    unsigned classes)
 {
     bson_t    answers;
     unsigned  i;
 
     BSON_APPEND_DOCUMENT_BEGIN(row, "answers", &answers);
 
-    for (i = SLUICE_ANSWER_WELL + 1; i < SLUICE_ANSWERS; i++) {
-        sluice_ctl_number(&answers, sluice_answer_name(i),
-                          member->answers[i]);
+    for (i = 0; i < SLUICE_ANSWERS; i++) {
+        if (classes & 1u << i) {
+            sluice_ctl_number(&answers, sluice_answer_name(i),
+                              member->answers[i]);
+        }
     }
 
     bson_append_document_end(row, &answers);
@@ -322,11 +407,27 @@ sluice_ctl_state(sluice_ctl_t *ctl, bson_t *row, sluice_u128_t word,
 }
 
 
+/* of a file that was found by the prefix of one of them */
+
+static sluice_pool_kind_t
+sluice_ctl_pool_kind(const char *name)
+{
+    const char  *prefix;
+
+    prefix = sluice_pool_prefix(SLUICE_POOL_PROXIES);
+
+    return strncmp(name, prefix, strlen(prefix)) == 0 ? SLUICE_POOL_PROXIES
+                                                      : SLUICE_POOL_KEYS;
+}
+
+
 static bool
 sluice_ctl_pool_open(sluice_ctl_t *ctl, const char *name,
     sluice_ctl_pool_t *pool)
 {
-    if (!sluice_ctl_open(ctl, name, SLUICE_FILE_POOL, &pool->file,
+    pool->kind = sluice_ctl_pool_kind(name);
+
+    if (!sluice_ctl_open(ctl, name, sluice_pool_file(pool->kind), &pool->file,
                          &pool->stale))
     {
         return false;

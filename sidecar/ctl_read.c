@@ -105,13 +105,10 @@ sluice_ctl_list_free(char **names)
 
 
 void
-sluice_ctl_files(sluice_ctl_t *ctl, const char *table,
-    const sluice_column_t *columns, const char *prefix,
-    void (*visit)(sluice_ctl_t *ctl, const char *name))
+sluice_ctl_each_file(sluice_ctl_t *ctl, const char *prefix,
+    sluice_ctl_visit_pt visit)
 {
     char  **names, **name;
-
-    sluice_ctl_table(ctl, table, columns);
 
     names = sluice_ctl_list(ctl, prefix);
 
@@ -120,6 +117,16 @@ sluice_ctl_files(sluice_ctl_t *ctl, const char *table,
     }
 
     sluice_ctl_list_free(names);
+}
+
+
+void
+sluice_ctl_files(sluice_ctl_t *ctl, const char *table,
+    const sluice_column_t *columns, const char *prefix,
+    sluice_ctl_visit_pt visit)
+{
+    sluice_ctl_table(ctl, table, columns);
+    sluice_ctl_each_file(ctl, prefix, visit);
     sluice_ctl_table_end(ctl);
 }
 

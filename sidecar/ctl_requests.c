@@ -25,6 +25,7 @@ static const sluice_column_t  sluice_ctl_request_columns[] = {
     { "client", "CLIENT", 32, SLUICE_CELL_TEXT },
     { "pool", "POOL", 10, SLUICE_CELL_TEXT },
     { "key", "KEY", 10, SLUICE_CELL_TEXT },
+    { "proxy", "PROXY", 10, SLUICE_CELL_TEXT },
     { "status", "STATUS", 6, SLUICE_CELL_NUMBER },
     { "tries", "TRIES", 5, SLUICE_CELL_NUMBER },
     { "bytes_in", "IN", 7, SLUICE_CELL_BYTES },

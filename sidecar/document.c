@@ -1,5 +1,6 @@
 
 #include "document.h"
+#include "tunnel.h"
 #include "utf8.h"
 
 #include <stdio.h>
@@ -24,8 +25,10 @@ typedef struct {
 typedef struct {
     sluice_item_t            single[SLUICE_ITEM_TAGS];
     sluice_item_t            tries[SLUICE_RECORD_TRIES];
+    sluice_item_t            tunnels[SLUICE_RECORD_TRIES];
     sluice_document_field_t  fields[SLUICE_DOCUMENT_FIELDS];
     unsigned                 ntries;
+    unsigned                 ntunnels;
     unsigned                 nfields;
     unsigned                 cut;           /* bits by tag                   */
     unsigned                 repaired;
@@ -34,6 +37,8 @@ typedef struct {
 
 static void sluice_document_collect(sluice_document_items_t *items,
     const sluice_record_t *record);
+static void sluice_document_add_listed(sluice_document_items_t *items,
+    sluice_item_t *list, unsigned *n, const sluice_item_t *item);
 static void sluice_document_add_field(sluice_document_items_t *items,
     const sluice_item_t *item);
 static void sluice_document_head(bson_t *document,
@@ -45,6 +50,12 @@ static void sluice_document_numbers(bson_t *document,
 static void sluice_document_tries(bson_t *document,
     sluice_document_items_t *items);
 static void sluice_document_try(bson_t *document,
+    sluice_document_items_t *items, const sluice_item_t *item);
+static unsigned sluice_document_tunneled(
+    const sluice_document_items_t *items);
+static void sluice_document_tunnels(bson_t *document,
+    sluice_document_items_t *items, unsigned try);
+static void sluice_document_tunnel(bson_t *document,
     sluice_document_items_t *items, const sluice_item_t *item);
 static void sluice_document_fields(bson_t *document,
     sluice_document_items_t *items);
@@ -94,6 +105,7 @@ sluice_document_collect(sluice_document_items_t *items,
 
     memset(items->single, 0, sizeof(items->single));
     items->ntries = 0;
+    items->ntunnels = 0;
     items->nfields = 0;
     items->cut = 0;
     items->repaired = 0;
@@ -114,17 +126,14 @@ sluice_document_collect(sluice_document_items_t *items,
         }
 
         if (item.tag == SLUICE_ITEM_TRY) {
-            if (items->ntries == SLUICE_RECORD_TRIES) {
-                items->cut |= 1u << SLUICE_ITEM_TRY;
-                continue;
-            }
+            sluice_document_add_listed(items, items->tries, &items->ntries,
+                                       &item);
+            continue;
+        }
 
-            items->tries[items->ntries++] = item;
-
-            if (item.flags & SLUICE_ITEM_CUT) {
-                items->cut |= 1u << SLUICE_ITEM_TRY;
-            }
-
+        if (item.tag == SLUICE_ITEM_TUNNEL) {
+            sluice_document_add_listed(items, items->tunnels,
+                                       &items->ntunnels, &item);
             continue;
         }
 
@@ -134,6 +143,23 @@ sluice_document_collect(sluice_document_items_t *items,
         if (item.flags & SLUICE_ITEM_CUT) {
             items->cut |= 1u << item.tag;
         }
+    }
+}
+
+
+static void
+sluice_document_add_listed(sluice_document_items_t *items, sluice_item_t *list,
+    unsigned *n, const sluice_item_t *item)
+{
+    if (*n == SLUICE_RECORD_TRIES) {
+        items->cut |= 1u << item->tag;
+        return;
+    }
+
+    list[(*n)++] = *item;
+
+    if (item->flags & SLUICE_ITEM_CUT) {
+        items->cut |= 1u << item->tag;
     }
 }
 
@@ -301,20 +327,31 @@ sluice_document_tries(bson_t *document, sluice_document_items_t *items)
 {
     char         buf[16];
     bson_t       array, try;
-    unsigned     i;
+    unsigned     i, n;
     const char  *key;
 
-    if (items->ntries == 0) {
+    n = sluice_document_tunneled(items);
+
+    if (items->ntries > n) {
+        n = items->ntries;
+    }
+
+    if (n == 0) {
         return;
     }
 
     BSON_APPEND_ARRAY_BEGIN(document, "upstream", &array);
 
-    for (i = 0; i < items->ntries; i++) {
+    for (i = 0; i < n; i++) {
         bson_uint32_to_string(i, &key, buf, sizeof(buf));
 
         BSON_APPEND_DOCUMENT_BEGIN(&array, key, &try);
-        sluice_document_try(&try, items, &items->tries[i]);
+
+        if (i < items->ntries) {
+            sluice_document_try(&try, items, &items->tries[i]);
+        }
+
+        sluice_document_tunnels(&try, items, i);
         bson_append_document_end(&array, &try);
     }
 
@@ -364,6 +401,94 @@ sluice_document_try(bson_t *document, sluice_document_items_t *items,
 
     sluice_document_long(document, "bytes_received", t.bytes_received);
     sluice_document_long(document, "bytes_sent", t.bytes_sent);
+}
+
+
+/* tries that are told of, if by their tunnels alone: it got to no origin */
+
+static unsigned
+sluice_document_tunneled(const sluice_document_items_t *items)
+{
+    unsigned                 i, n;
+    sluice_record_tunnel_t   t;
+
+    for (n = 0, i = 0; i < items->ntunnels; i++) {
+        memcpy(&t, items->tunnels[i].data, sizeof(sluice_record_tunnel_t));
+
+        if (t.try >= n) {
+            n = t.try + 1u;
+        }
+    }
+
+    return n;
+}
+
+
+static void
+sluice_document_tunnels(bson_t *document, sluice_document_items_t *items,
+    unsigned try)
+{
+    char                     buf[16];
+    bson_t                   array, tunnel;
+    unsigned                 i, n;
+    const char              *key;
+    sluice_record_tunnel_t   t;
+
+    for (n = 0, i = 0; i < items->ntunnels; i++) {
+        memcpy(&t, items->tunnels[i].data, sizeof(sluice_record_tunnel_t));
+
+        if (t.try != try) {
+            continue;
+        }
+
+        if (n == 0) {
+            BSON_APPEND_ARRAY_BEGIN(document,
+                                    sluice_item_name(SLUICE_ITEM_TUNNEL),
+                                    &array);
+        }
+
+        bson_uint32_to_string(n++, &key, buf, sizeof(buf));
+
+        BSON_APPEND_DOCUMENT_BEGIN(&array, key, &tunnel);
+        sluice_document_tunnel(&tunnel, items, &items->tunnels[i]);
+        bson_append_document_end(&array, &tunnel);
+    }
+
+    if (n != 0) {
+        bson_append_array_end(document, &array);
+    }
+}
+
+
+static void
+sluice_document_tunnel(bson_t *document, sluice_document_items_t *items,
+    const sluice_item_t *item)
+{
+    size_t                   len;
+    const uint8_t           *id;
+    sluice_record_tunnel_t   t;
+
+    memcpy(&t, item->data, sizeof(sluice_record_tunnel_t));
+
+    id = item->data + sizeof(sluice_record_tunnel_t);
+    len = item->length - sizeof(sluice_record_tunnel_t);
+
+    if (item->flags & SLUICE_ITEM_CUT) {
+        len = sluice_utf8_whole(id, len);
+    }
+
+    if (len != 0
+        && sluice_document_text(document, sluice_item_name(SLUICE_ITEM_PROXY),
+                                id, len))
+    {
+        items->repaired |= 1u << SLUICE_ITEM_TUNNEL;
+    }
+
+    BSON_APPEND_UTF8(document, "result", sluice_tunnel_result_name(t.result));
+
+    if (t.time != SLUICE_UNKNOWN_MS) {
+        sluice_document_long(document, "time_ms", t.time);
+    }
 }
 
 

@@ -110,13 +110,14 @@ static const sluice_option_t  sluice_options[] = {
 
     { "all", NULL, NULL, NULL,
       SLUICE_OPTION_FLAG, SLUICE_PROGRAM_CTL, sluice_at(all), 0, 0,
-      "\"keys\" and \"key\": former members as well, those that\n"
-      "no configuration in use names" },
+      "\"keys\", \"key\", \"proxies\", \"proxy\": former members as\n"
+      "well, those that no configuration in use names" },
 
     { "for", NULL, "TIME", NULL,
       SLUICE_OPTION_TIME, SLUICE_PROGRAM_CTL, sluice_at(duration),
       1, 366 * SLUICE_DAY,
-      "how long \"key cool\" lets a key rest: 300ms, 90s, 10m, 2h" },
+      "how long \"cool\" lets a key or proxy rest: 300ms, 90s,\n"
+      "10m, 2h" },
 
     { "key", NULL, "FILE", NULL,
       SLUICE_OPTION_TEXT, SLUICE_PROGRAM_CTL, sluice_at(key), 0, 0,

@@ -33,11 +33,17 @@ static const sluicectl_command_t  sluicectl_commands[] = {
       "the keys that count most in each zone" },
 
     { "keys", " [POOL]", 0, 1, true, sluice_ctl_keys,
-      "states, uses, answers and windows of pools' members" },
+      "states, uses, answers and windows of pools' keys" },
 
     { "key", " VERB POOL ID", 3, 3, true, sluice_ctl_key,
       "VERB is enable, disable or cool: sets the state of a\n"
-      "member, for all workers at once" },
+      "key, for all workers at once" },
+
+    { "proxies", " [POOL]", 0, 1, true, sluice_ctl_proxies,
+      "states, uses and failures of egress proxies" },
+
+    { "proxy", " VERB POOL ID", 3, 3, true, sluice_ctl_proxy,
+      "sets the state of an egress proxy likewise" },
 
     { "seal", " [FILE]", 0, 1, false, sluice_ctl_seal,
       "encrypts a file of secrets, or the standard input,\n"

@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "../lib"))
 
 from sluicetest import tap                          # noqa: E402
+from sluicetest.pools import as_proxies             # noqa: E402
 from sluicetest.stack import BUILD, Stack           # noqa: E402
 
 HEADER = 4096
@@ -66,7 +67,8 @@ def commands(name):
     """Those of sluicectl that read this file."""
     verb = random.choice(["disable", "enable", "cool --for 1s"])
     more = {"lane": ["requests"], "zone": ["hottest"],
-            "pool": ["keys --all", "key --all %s api a" % verb]}
+            "pool": ["keys --all", "key --all %s api a" % verb],
+            "proxies": ["proxies --all", "proxy --all %s eu a" % verb]}
 
     return ["status"] + more.get(name.partition(".")[0], [])
 
@@ -113,7 +115,10 @@ with Stack("flipped", ring="64k open=4", zone="16k",
     lane = max(lanes, key=lambda name: os.path.getmtime(
         os.path.join(stack.files, name)))
 
-    for name in lane, "workers", "zone.rpm.1", "conn.par.1", "pool.api.1":
+    as_proxies(stack.files, "api", "eu")
+
+    for name in lane, "workers", "zone.rpm.1", "conn.par.1", "pool.api.1", \
+            "proxies.eu.1":
         flips_of(os.path.join(stack.files, name), name, stack.files)
 
     # sluiced takes what it reads away: a copy each time

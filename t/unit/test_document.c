@@ -5,6 +5,7 @@
  */
 
 #include "document.h"
+#include "tunnel.h"
 #include "util.h"
 
 
@@ -194,18 +195,104 @@ test_repaired(void **state)
 }
 
 
+/* a try has its proxies, in order; one that never got to an origin as well */
+
+static void
+test_tunnels(void **state)
+{
+    bson_t                   document;
+    unsigned                 i;
+    test_room_t              room;
+    sluice_record_try_t      t;
+    sluice_record_tunnel_t   tunnels[] = {
+        { 3, 0, SLUICE_TUNNEL_UNREACHABLE, { 0, 0 } },
+        { 41, 0, SLUICE_TUNNEL_CONNECTED, { 0, 0 } },
+        { SLUICE_UNKNOWN_MS, 1, SLUICE_TUNNEL_DIRECT, { 0, 0 } },
+        { 60000, 2, SLUICE_TUNNEL_TIMEOUT, { 0, 0 } }
+    };
+
+    static const char  *ids[] = { "eu1", "eu\377", "", "eu3" };
+
+    (void) state;
+
+    memset(&t, 0, sizeof(t));
+
+    sluice_record_init(&room.record, 1, 1);
+    room.record.outcome = SLUICE_OUTCOME_PROXY;
+    sluice_record_add(&room.record, SLUICE_ITEM_PROXY, "eu3", 3);
+
+    for (i = 0; i < 4; i++) {
+        assert_true(sluice_record_add_tunnel(&room.record, &tunnels[i],
+                                             ids[i], strlen(ids[i])));
+    }
+
+    sluice_record_add_try(&room.record, &t, NULL, 0, "127.0.0.1:80", 12);
+    sluice_record_add_try(&room.record, &t, NULL, 0, "127.0.0.1:81", 12);
+
+    bson_init(&document);
+    sluice_document_make(&document, &room.record, test_uuid, "host");
+    test_valid(&document);
+
+    assert_string_equal(test_text(&document, "outcome"), "proxy");
+    assert_string_equal(test_text(&document, "proxy"), "eu3");
+
+#define tunnel(path, id, name, time)                                          \
+    assert_string_equal(test_text(&document, path ".proxy"), id);             \
+    assert_string_equal(test_text(&document, path ".result"), name);          \
+    assert_int_equal(test_number(&document, path ".time_ms"), time)
+
+    tunnel("upstream.0.proxies.0", "eu1", "unreachable", 3);
+    tunnel("upstream.0.proxies.1", "eu\357\277\275", "connected", 41);
+    tunnel("upstream.1.proxies.0", "(no text)", "direct", -1);
+    tunnel("upstream.2.proxies.0", "eu3", "timeout", 60000);
+
+#undef tunnel
+
+    assert_string_equal(test_text(&document, "upstream.1.addr"),
+                        "127.0.0.1:81");
+    assert_false(test_has(&document, "upstream.0.proxies.2"));
+    assert_false(test_has(&document, "upstream.1.proxies.1"));
+    assert_false(test_has(&document, "upstream.2.addr"));
+    assert_false(test_has(&document, "upstream.3"));
+    assert_false(test_has(&document, "proxies"));
+    assert_false(test_has(&document, "cut"));
+    assert_string_equal(test_text(&document, "repaired.0"), "proxies");
+
+    bson_destroy(&document);
+
+    /* of more than are described it is said that there were */
+
+    room.record.flags = 0;
+
+    for (i = 0; i < 4; i++) {
+        assert_true(sluice_record_add_tunnel(&room.record, &tunnels[3], "a",
+                                             1));
+    }
+
+    assert_false(sluice_record_add_tunnel(&room.record, &tunnels[3], "a", 1));
+
+    bson_init(&document);
+    sluice_document_make(&document, &room.record, test_uuid, "host");
+    test_valid(&document);
+    assert_true(test_has(&document, "upstream.2.proxies.4"));
+    assert_string_equal(test_text(&document, "cut.0"), "*");
+    bson_destroy(&document);
+}
+
+
 /* any record that passes the check makes a document that MongoDB takes */
 
 static void
 test_random(void **state)
 {
-    int                   n, items;
-    bson_t                document;
-    uint8_t               bytes[512];
-    unsigned              i, tag, len, name;
-    uint64_t              seed;
-    test_room_t           room;
-    sluice_record_try_t   t;
+    int                      n, items;
+    bson_t                   document;
+    uint8_t                  bytes[512];
+    unsigned                 i, tag, len, name;
+    uint64_t                 seed;
+    test_room_t              room;
+    sluice_record_try_t      t;
+    sluice_record_tunnel_t   tunnel;
 
     (void) state;
 
@@ -224,13 +311,20 @@ test_random(void **state)
                 bytes[i] = (uint8_t) util_random(&seed);
             }
 
-            tag = 1 + (unsigned) (util_random(&seed) % SLUICE_ITEM_FIELD);
+            tag = 1 + (unsigned) (util_random(&seed) % (SLUICE_ITEM_TAGS - 1));
             len = (unsigned) (util_random(&seed) % 300);
 
             if (tag == SLUICE_ITEM_TRY) {
                 memcpy(&t, bytes, sizeof(t));
                 sluice_record_add_try(&room.record, &t, bytes, len % 48,
                                       bytes + 64, len);
+
+            } else if (tag == SLUICE_ITEM_TUNNEL) {
+                memcpy(&tunnel, bytes, sizeof(tunnel));
+                tunnel.try %= SLUICE_RECORD_TRIES + 1;
+                tunnel.result %= SLUICE_TUNNEL_RESULTS;
+                sluice_record_add_tunnel(&room.record, &tunnel, bytes + 64,
+                                         len);
 
             } else if (tag == SLUICE_ITEM_FIELD) {
                 name = 1 + (unsigned) (util_random(&seed)
@@ -259,6 +353,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_repaired),
+        cmocka_unit_test(test_tunnels),
         cmocka_unit_test(test_random),
         cmocka_unit_test(test_ids_empty),
         cmocka_unit_test(test_ids_found),
