@@ -662,6 +662,12 @@ ngx_http_sluice_egress_give(ngx_http_sluice_egress_t *e)
 
     e->taken = 0;
 
+    /* a password that did not go out stays nowhere */
+
+    if (e->tunnel != NULL) {
+        sluice_tunnel_sent(&e->tunnel->shake);
+    }
+
     if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
         return;
     }

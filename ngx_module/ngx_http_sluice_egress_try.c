@@ -109,6 +109,8 @@ ngx_http_sluice_egress_dial(ngx_peer_connection_t *pc,
         {
             ngx_log_error(NGX_LOG_ERR, pc->log, 0,
                           "no proxy can be asked for \"%V\"", &e->host);
+
+            e->tunnel = NULL;
             return NGX_ERROR;
         }
 
