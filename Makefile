@@ -195,6 +195,11 @@ $(BUILD)/insert_loop: bench/insert_loop.c $(BUILD)/sidecar/document.o        \
 bench: ready $(TABLE_C) $(addprefix $(BUILD)/,load producer insert_loop) ## figures, and build/bench.json; QUICK=1: in about a minute
 	@$(PYTHON) bench/run.py --build $(BUILD) $(if $(QUICK),--quick)
 
+.PHONY: soak
+soak: ready ## 1,000,000 requests through egress: memory and descriptors; REQUESTS=
+	@$(PYTHON) bench/egress.py --build $(BUILD)                                \
+	    --soak $(or $(REQUESTS),1000000)
+
 .PHONY: plot
 plot: ready $(BUILD)/micro ## docs/limits.svg: a decision's cost by the number of keys
 	@$(BUILD)/micro 4000000 growth > $(BUILD)/limits.dat
