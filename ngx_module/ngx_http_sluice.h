@@ -53,6 +53,9 @@
 /* of a kind: a bit each in a request's context */
 #define NGX_HTTP_SLUICE_ZONES_MAX       64
 
+/* that a request has room for from the beginning */
+#define NGX_HTTP_SLUICE_CHARGES         4
+
 #define NGX_HTTP_SLUICE_UNIT_REQUESTS   0
 #define NGX_HTTP_SLUICE_UNIT_TOKENS     1
 #define NGX_HTTP_SLUICE_UNIT_BYTES      2
@@ -305,7 +308,7 @@ typedef struct {
 
 
 /*
- * What a request holds.  It lives on r->pool and is found again after a
+ * What a request holds.  It lives as long as r->pool and is found again after a
  * redirect, which zeroes r->ctx, by the cleanup that gives all of it back.
  */
 typedef struct {
@@ -319,6 +322,7 @@ typedef struct {
     ngx_http_sluice_key_conf_t *key_conf;       /* it was taken for          */
     sluice_balance_hold_t       hold;           /* valid if taken or charged */
     ngx_http_sluice_try_t      *try;            /* of its upstream           */
+    ngx_http_sluice_try_t      *spare;          /* room for one; NULL: used  */
     ngx_http_sluice_key_try_t  *tries;
     ngx_http_sluice_key_try_t   first_try;
     ngx_uint_t                  ntries;

@@ -6,11 +6,26 @@
  * its way through redirects and is given back by a cleanup.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_key_try.h"
 
 
 /* ms between two looks for a place that nobody can tell the time of */
 #define NGX_HTTP_SLUICE_WAIT_STEP  50
+
+
+typedef struct ngx_http_sluice_room_s  ngx_http_sluice_room_t;
+
+/*
+ * A context, and what nearly every request has besides.  On r->pool it would
+ * be what a block of 4 KB more is allocated for.  So they are the worker's, and
+ * are used again: there are as many as it ever had requests at once.
+ */
+struct ngx_http_sluice_room_s {
+    ngx_http_sluice_ctx_t        ctx;
+    ngx_http_sluice_try_t        try;
+    ngx_http_sluice_charge_t     charges[NGX_HTTP_SLUICE_CHARGES];
+    ngx_http_sluice_room_t      *next;
+};
 
 
 static ngx_int_t ngx_http_sluice_admit(ngx_http_request_t *r,
@@ -23,6 +38,11 @@ static ngx_int_t ngx_http_sluice_wait(ngx_http_request_t *r,
     uint64_t retry);
 static void ngx_http_sluice_wait_handler(ngx_http_request_t *r);
 static void ngx_http_sluice_cleanup(void *data);
+static ngx_http_sluice_room_t *ngx_http_sluice_get_room(ngx_log_t *log);
+static void ngx_http_sluice_free_room(ngx_http_sluice_room_t *room);
+
+
+static ngx_http_sluice_room_t  *ngx_http_sluice_rooms;
 
 
 ngx_int_t
@@ -405,21 +425,30 @@ ngx_http_sluice_get_ctx(ngx_http_request_t *r)
 ngx_http_sluice_ctx_t *
 ngx_http_sluice_create_ctx(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t     *cln;
-    ngx_http_sluice_ctx_t  *ctx;
+    ngx_pool_cleanup_t      *cln;
+    ngx_http_sluice_ctx_t   *ctx;
+    ngx_http_sluice_room_t  *room;
 
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_sluice_ctx_t));
+    cln = ngx_pool_cleanup_add(r->pool, 0);
     if (cln == NULL) {
         return NULL;
     }
 
-    ctx = cln->data;
+    room = ngx_http_sluice_get_room(r->connection->log);
+    if (room == NULL) {
+        return NULL;
+    }
+
+    ctx = &room->ctx;
     ngx_memzero(ctx, sizeof(ngx_http_sluice_ctx_t));
 
     ctx->request = r;
     ctx->outcome = SLUICE_OUTCOME_OPEN;
+    ctx->spare = &room->try;
+    ctx->charges = room->charges;
 
     cln->handler = ngx_http_sluice_cleanup;
+    cln->data = ctx;
 
     ngx_http_set_ctx(r, ctx, ngx_http_sluice_module);
 
@@ -437,4 +466,41 @@ ngx_http_sluice_cleanup(void *data)
     ngx_http_sluice_conn_give(ctx, 0);
 
     ngx_http_sluice_usage_push(ctx);
+
+    ngx_http_sluice_free_room((ngx_http_sluice_room_t *) ctx);
+}
+
+
+static ngx_http_sluice_room_t *
+ngx_http_sluice_get_room(ngx_log_t *log)
+{
+    ngx_http_sluice_room_t  *room;
+
+    room = ngx_http_sluice_rooms;
+
+    if (room == NULL) {
+        return ngx_alloc(sizeof(ngx_http_sluice_room_t), log);
+    }
+
+    ngx_http_sluice_rooms = room->next;
+
+    return room;
+}
+
+
+static void
+ngx_http_sluice_free_room(ngx_http_sluice_room_t *room)
+{
+#if (NGX_DEBUG_PALLOC || __SANITIZE_ADDRESS__)
+
+    /* who comes to it too late is to be seen */
+
+    ngx_free(room);
+
+#else
+
+    room->next = ngx_http_sluice_rooms;
+    ngx_http_sluice_rooms = room;
+
+#endif
 }

@@ -171,10 +171,17 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    t = ngx_pcalloc(r->pool, sizeof(ngx_http_sluice_try_t));
+    t = ctx->spare;
+    ctx->spare = NULL;
+
     if (t == NULL) {
-        return NGX_ERROR;
+        t = ngx_palloc(r->pool, sizeof(ngx_http_sluice_try_t));
+        if (t == NULL) {
+            return NGX_ERROR;
+        }
     }
+
+    ngx_memzero(t, sizeof(ngx_http_sluice_try_t));
 
     t->request = r;
     t->ctx = ctx;

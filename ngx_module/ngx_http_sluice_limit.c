@@ -159,10 +159,11 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
 
     /* room for two tables a zone, which changes of size need */
 
-    if (ngx_http_sluice_grow(r->pool, (void **) &ctx->charges, ctx->ncharges,
-                             2 * slcf->limits->nelts,
-                             sizeof(ngx_http_sluice_charge_t))
-        != NGX_OK)
+    if (ctx->ncharges + 2 * slcf->limits->nelts > NGX_HTTP_SLUICE_CHARGES
+        && ngx_http_sluice_grow(r->pool, (void **) &ctx->charges,
+                                ctx->ncharges, 2 * slcf->limits->nelts,
+                                sizeof(ngx_http_sluice_charge_t))
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
