@@ -93,7 +93,6 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
     ngx_int_t                rc;
     ngx_uint_t               prefer;
     ngx_http_cleanup_t      *cln;
-    sluice_balance_set_t     had;
     sluice_balance_hold_t    hold;
     sluice_balance_result_t  result;
 
@@ -132,11 +131,9 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
         ctx->cleanup = 1;
     }
 
-    ngx_memzero(&had, sizeof(sluice_balance_set_t));
-
     /* not over the last one's: what that was charged may still be settled */
 
-    rc = ngx_http_sluice_key_choose(r, slcf->key, &had, prefer, &hold,
+    rc = ngx_http_sluice_key_choose(r, slcf->key, NULL, prefer, &hold,
                                     &result, retry);
     if (rc != NGX_OK) {
 
