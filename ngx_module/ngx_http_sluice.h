@@ -477,7 +477,7 @@ ngx_int_t ngx_http_sluice_key_variables(ngx_conf_t *cf);
 void ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf);
 ngx_int_t ngx_http_sluice_key_take(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    uint64_t *retry, ngx_uint_t *status);
+    uint64_t now, uint64_t *retry, ngx_uint_t *status);
 ngx_int_t ngx_http_sluice_key_next(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, sluice_balance_set_t *had,
     sluice_balance_hold_t *hold);

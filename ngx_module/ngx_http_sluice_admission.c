@@ -94,7 +94,9 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
     }
 
     if (key_only) {
-        switch (ngx_http_sluice_key_take(r, slcf, ctx, &retry, &status)) {
+        switch (ngx_http_sluice_key_take(r, slcf, ctx, sluice_clock_ms(),
+                                         &retry, &status))
+        {
 
         case NGX_OK:
             return NGX_DECLINED;
@@ -136,9 +138,10 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     ngx_uint_t                    first, status;
     ngx_http_sluice_main_conf_t  *smcf;
 
-    /* one reading for the record and for the limits */
+    /* one reading for the key, for the record and for the limits */
 
-    now = (slcf->usage || slcf->limits != NULL) ? sluice_clock_us() : 0;
+    now = (slcf->key != NULL || slcf->usage || slcf->limits != NULL)
+          ? sluice_clock_us() : 0;
 
     retry = 0;
     status = 0;
@@ -150,7 +153,8 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
         && (ctx->ntries == 0 || r->content_handler != NULL))
     {
 
-        key = ngx_http_sluice_key_take(r, slcf, ctx, &retry, &status);
+        key = ngx_http_sluice_key_take(r, slcf, ctx, now / 1000, &retry,
+                                       &status);
 
         if (key == NGX_BUSY
             && ngx_http_sluice_wait(r, slcf, ctx, retry) == NGX_OK)

@@ -13,7 +13,7 @@ static void ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold);
 static ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
-    ngx_uint_t prefer, sluice_balance_hold_t *hold,
+    ngx_uint_t prefer, uint64_t now, sluice_balance_hold_t *hold,
     sluice_balance_result_t *result, uint64_t *retry);
 static void ngx_http_sluice_key_cleanup(void *data);
 static ngx_int_t ngx_http_sluice_key_clone(ngx_http_request_t *r,
@@ -80,15 +80,15 @@ ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf)
 
 /*
  * Takes a key for what this location asks for, if the request has none of its
- * pool.  NGX_BUSY: none is to be had for *retry milliseconds (UINT64_MAX:
- * nobody knows); *status is what to refuse with.  NGX_ERROR: a value that the
- * location needs for it is none.
+ * pool; now: the clock, in milliseconds, just read.  NGX_BUSY: none is to be
+ * had for *retry milliseconds (UINT64_MAX: nobody knows); *status is what to
+ * refuse with.  NGX_ERROR: a value that the location needs for it is none.
  */
 
 ngx_int_t
 ngx_http_sluice_key_take(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    uint64_t *retry, ngx_uint_t *status)
+    uint64_t now, uint64_t *retry, ngx_uint_t *status)
 {
     ngx_int_t                rc;
     ngx_uint_t               prefer;
@@ -133,7 +133,7 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 
     /* not over the last one's: what that was charged may still be settled */
 
-    rc = ngx_http_sluice_key_choose(r, slcf->key, NULL, prefer, &hold,
+    rc = ngx_http_sluice_key_choose(r, slcf->key, NULL, prefer, now, &hold,
                                     &result, retry);
     if (rc != NGX_OK) {
 
@@ -178,7 +178,7 @@ ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
 static ngx_int_t
 ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
-    ngx_uint_t prefer, sluice_balance_hold_t *hold,
+    ngx_uint_t prefer, uint64_t now, sluice_balance_hold_t *hold,
     sluice_balance_result_t *result, uint64_t *retry)
 {
     uint64_t       hash, tokens;
@@ -209,8 +209,8 @@ ngx_http_sluice_key_choose(ngx_http_request_t *r,
     }
 
     *result = sluice_balance_take(conf->pool->balance, had, prefer, hash,
-                                  tokens, conf->pool->policy.probe,
-                                  sluice_clock_ms(), hold, retry);
+                                  tokens, conf->pool->policy.probe, now,
+                                  hold, retry);
 
     return (*result == SLUICE_BALANCE_TAKEN) ? NGX_OK : NGX_BUSY;
 }
@@ -230,8 +230,8 @@ ngx_http_sluice_key_next(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     }
 
     return ngx_http_sluice_key_choose(r, ctx->key_conf, had,
-                                      SLUICE_BALANCE_MAX, hold, &result,
-                                      &retry);
+                                      SLUICE_BALANCE_MAX, sluice_clock_ms(),
+                                      hold, &result, &retry);
 }
 
 
@@ -566,7 +566,8 @@ ngx_http_sluice_key_clone(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    return ngx_http_sluice_key_take(r, slcf, ctx, &retry, &status);
+    return ngx_http_sluice_key_take(r, slcf, ctx, sluice_clock_ms(), &retry,
+                                    &status);
 }
 
 

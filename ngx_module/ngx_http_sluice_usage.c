@@ -234,8 +234,7 @@ ngx_http_sluice_usage_begin(ngx_http_request_t *r,
 
     if (r->unparsed_uri.len != 0) {
         len = r->unparsed_uri.len;
-        args = ngx_strlchr(r->unparsed_uri.data, r->unparsed_uri.data + len,
-                           '?');
+        args = memchr(r->unparsed_uri.data, '?', len);
 
         if (args != NULL) {
             len = args - r->unparsed_uri.data;
