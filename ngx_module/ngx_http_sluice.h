@@ -545,7 +545,7 @@ ngx_int_t ngx_http_sluice_usage_open(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     uint64_t now);
 ngx_int_t ngx_http_sluice_log_handler(ngx_http_request_t *r);
-void ngx_http_sluice_usage_start(void);
+void ngx_http_sluice_usage_start(ngx_log_t *log);
 void ngx_http_sluice_usage_cancel(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_usage_push(ngx_http_sluice_ctx_t *ctx);
 
