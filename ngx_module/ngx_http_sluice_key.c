@@ -106,7 +106,9 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
               && !ctx->failed)
              ? ctx->hold.member : SLUICE_BALANCE_MAX;
 
-    ngx_http_sluice_key_give(ctx);
+    if (ctx->key != NULL) {
+        ngx_http_sluice_key_give(ctx);
+    }
 
     *status = NGX_HTTP_SERVICE_UNAVAILABLE;
 
@@ -360,7 +362,7 @@ ngx_http_sluice_key_denied(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
  * A request may be one that no key is good for: a client that asks for what the
  * account may not have would have its keys disabled, one by one.  So a 403
  * counts against a key if another one was let through with the same request,
- * and a 401 if no other one was denied besides.
+ * and a 401 if no other one was denied besides.  There is ctx->denied.
  */
 
 void
@@ -372,7 +374,7 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
     sluice_answer_t            answer;
     ngx_http_sluice_denied_t  *denied;
 
-    if (ctx->denied == NULL || ctx->denied->nelts == 0) {
+    if (ctx->denied->nelts == 0) {
         return;
     }
 
@@ -489,11 +491,12 @@ ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx)
         return;
     }
 
-    if (ctx->tried) {
+    if (!ctx->tried) {
+        sluice_member_forgo(ctx->key->line, &ctx->hold.try);
+
+    } else if (!ctx->judged) {
         ngx_http_sluice_key_judge(ctx->request, ctx, SLUICE_ANSWER_NONE,
                                   SLUICE_REASON_NONE, 0, SLUICE_NEVER);
-    } else {
-        sluice_member_forgo(ctx->key->line, &ctx->hold.try);
     }
 
     if (!ctx->sent && ctx->charged) {
@@ -509,12 +512,20 @@ ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx)
 static void
 ngx_http_sluice_key_cleanup(void *data)
 {
-    ngx_http_sluice_key_give(data);
-    ngx_http_sluice_key_blame(data);
+    ngx_http_sluice_ctx_t *ctx = data;
+
+    ngx_http_sluice_key_give(ctx);
+
+    if (ctx->denied != NULL) {
+        ngx_http_sluice_key_blame(ctx);
+    }
 }
 
 
-/* in the log phase: what was used is known now, or never will be */
+/*
+ * In the log phase, of what was charged by a location with settle=: what was
+ * used is known now, or never will be.
+ */
 
 void
 ngx_http_sluice_key_settle(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
@@ -522,8 +533,7 @@ ngx_http_sluice_key_settle(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
     off_t      n;
     ngx_str_t  text;
 
-    if (!ctx->charged || !ctx->sent || ctx->key_conf->settle == NULL
-        || ngx_http_sluice_process.slot == SLUICE_SLOTS
+    if (!ctx->sent || ngx_http_sluice_process.slot == SLUICE_SLOTS
         || ngx_http_sluice_value(r, ctx->key_conf->settle, &text) != NGX_OK)
     {
         return;

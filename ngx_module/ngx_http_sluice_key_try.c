@@ -953,7 +953,10 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     }
 
     ngx_http_sluice_key_give(t->ctx);
-    ngx_http_sluice_key_blame(t->ctx);
+
+    if (t->ctx->denied != NULL) {
+        ngx_http_sluice_key_blame(t->ctx);
+    }
 }
 
 

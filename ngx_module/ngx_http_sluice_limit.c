@@ -287,7 +287,9 @@ ngx_http_sluice_zone_key(ngx_http_request_t *r,
 
     if (conf->by_client) {
 
-        if (ngx_http_sluice_client_get(r, slcf, &ctx->client) != NGX_OK) {
+        if (!ctx->client.known
+            && ngx_http_sluice_client_get(r, slcf, &ctx->client) != NGX_OK)
+        {
             return NGX_ERROR;
         }
 

@@ -335,8 +335,13 @@ ngx_http_sluice_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    ngx_http_sluice_limit_settle(r, ctx);
-    ngx_http_sluice_key_settle(r, ctx);
+    if (ctx->ncharges != 0) {
+        ngx_http_sluice_limit_settle(r, ctx);
+    }
+
+    if (ctx->charged && ctx->key_conf->settle != NULL) {
+        ngx_http_sluice_key_settle(r, ctx);
+    }
 
     if (ctx->entry != NULL) {
         ngx_http_sluice_usage_end(r, ctx->conf, ctx, &ctx->entry->record);
