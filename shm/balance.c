@@ -1049,18 +1049,20 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
     uint64_t now, sluice_balance_hold_t *hold, uint64_t *retry)
 {
     bool                   taken;
-    unsigned               i;
+    unsigned               i, backups;
     sluice_balance_pick_t  pick;
 
     sluice_balance_ask(balance, &pick, had, tokens, probe, now);
 
     pick.hash = hash;
 
-    taken = (prefer < balance->n && !sluice_balance_has(pick.had, prefer)
-             && sluice_balance_try(balance, &pick, balance->place[prefer],
-                                   hold))
-            || sluice_balance_from(balance, &pick, false, hold)
-            || sluice_balance_from(balance, &pick, true, hold);
+    taken = prefer < balance->n && !sluice_balance_has(pick.had, prefer)
+            && sluice_balance_try(balance, &pick, balance->place[prefer],
+                                  hold);
+
+    for (backups = 0; !taken && backups < 2; backups++) {
+        taken = sluice_balance_from(balance, &pick, backups, hold);
+    }
 
     if (!taken) {
         i = sluice_balance_early(balance, &pick);
