@@ -328,6 +328,7 @@ typedef struct {
     ngx_uint_t                  ntries;
     ngx_array_t                *denied;         /* NULL: or some keys were   */
     ngx_msec_t                  waiting;        /* for a key, since          */
+    ngx_http_cleanup_t          cleanup;        /* gives the key back        */
 
     ngx_http_sluice_pool_t     *refused_pool;   /* had no well key           */
 
@@ -353,7 +354,6 @@ typedef struct {
     unsigned                    failed:1;       /* ... and was no good       */
     unsigned                    allowed:1;      /* some key was not denied   */
     unsigned                    waits:1;        /* for a key                 */
-    unsigned                    cleanup:1;      /* gives the key back        */
     unsigned                    retry_told:1;   /* Retry-After is ours       */
 } ngx_http_sluice_ctx_t;
 

@@ -11,7 +11,7 @@
 
 static void ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold);
-static ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
+static ngx_inline ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
     ngx_uint_t prefer, uint64_t now, sluice_balance_hold_t *hold,
     sluice_balance_result_t *result, uint64_t *retry);
@@ -92,7 +92,6 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 {
     ngx_int_t                rc;
     ngx_uint_t               prefer;
-    ngx_http_cleanup_t      *cln;
     sluice_balance_hold_t    hold;
     sluice_balance_result_t  result;
 
@@ -121,16 +120,11 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 
     /* given back before the log phase, where no variable may have it */
 
-    if (!ctx->cleanup) {
-        cln = ngx_http_cleanup_add(r, 0);
-        if (cln == NULL) {
-            return NGX_ERROR;
-        }
-
-        cln->handler = ngx_http_sluice_key_cleanup;
-        cln->data = ctx;
-
-        ctx->cleanup = 1;
+    if (ctx->cleanup.handler == NULL) {
+        ctx->cleanup.handler = ngx_http_sluice_key_cleanup;
+        ctx->cleanup.data = ctx;
+        ctx->cleanup.next = r->main->cleanup;
+        r->main->cleanup = &ctx->cleanup;
     }
 
     /* not over the last one's: what that was charged may still be settled */
@@ -177,7 +171,7 @@ ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
 }
 
 
-static ngx_int_t
+static ngx_inline ngx_int_t
 ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
     ngx_uint_t prefer, uint64_t now, sluice_balance_hold_t *hold,
@@ -291,8 +285,7 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     sluice_answer_t answer, sluice_member_reason_t reason, ngx_uint_t status,
     uint64_t hint)
 {
-    int       state;
-    uint64_t  now;
+    int  state;
 
     if (ctx->judged) {
         return;
@@ -311,15 +304,13 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
         ctx->allowed = 1;
     }
 
-    /* one that is well, and was, has no deadline to be compared with */
-
-    now = (answer == SLUICE_ANSWER_WELL
-           && sluice_member_healthy(ctx->key->line))
-          ? ctx->hold.try.began : sluice_clock_ms();
+    if (answer == SLUICE_ANSWER_WELL && sluice_member_fine(ctx->key->line)) {
+        return;
+    }
 
     state = sluice_member_answer(ctx->key->line, &ctx->pool->policy,
                                  &ctx->hold.try, answer, reason, status,
-                                 hint, now);
+                                 hint, sluice_clock_ms());
 
     if (state != -1) {
         ngx_http_sluice_key_told(r, ctx->pool, ctx->key, state, reason,
