@@ -322,7 +322,7 @@ typedef struct {
     ngx_http_sluice_key_conf_t *key_conf;       /* it was taken for          */
     sluice_balance_hold_t       hold;           /* valid if taken or charged */
     ngx_http_sluice_try_t      *try;            /* of its upstream           */
-    ngx_http_sluice_try_t      *spare;          /* room for one; NULL: used  */
+    ngx_http_sluice_try_t      *spare;          /* zeroes; NULL: used        */
     ngx_http_sluice_key_try_t  *tries;
     ngx_http_sluice_key_try_t   first_try;
     ngx_uint_t                  ntries;

@@ -175,13 +175,11 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
     ctx->spare = NULL;
 
     if (t == NULL) {
-        t = ngx_palloc(r->pool, sizeof(ngx_http_sluice_try_t));
+        t = ngx_pcalloc(r->pool, sizeof(ngx_http_sluice_try_t));
         if (t == NULL) {
             return NGX_ERROR;
         }
     }
-
-    ngx_memzero(t, sizeof(ngx_http_sluice_try_t));
 
     t->request = r;
     t->ctx = ctx;

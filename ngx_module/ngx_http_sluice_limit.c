@@ -234,7 +234,9 @@ ngx_http_sluice_limit_amounts(ngx_http_request_t *r,
 
     /* a former table may have a smaller scale: there it counts as the most */
 
-    if (*max / limit->zone->limit.scale > SLUICE_LIMIT_UNITS_MAX) {
+    if (*max > SLUICE_LIMIT_UNITS_MAX
+        && *max / limit->zone->limit.scale > SLUICE_LIMIT_UNITS_MAX)
+    {
         ngx_http_sluice_complain(r, "a limit is more than the scale of its "
                                  "zone allows: zone",
                                  &limit->zone->named.name);
