@@ -523,8 +523,19 @@ void ngx_http_sluice_try_end(ngx_http_sluice_try_t *t);
 
 /* admission */
 ngx_int_t ngx_http_sluice_admission_handler(ngx_http_request_t *r);
-ngx_http_sluice_ctx_t *ngx_http_sluice_get_ctx(ngx_http_request_t *r);
+ngx_http_sluice_ctx_t *ngx_http_sluice_find_ctx(ngx_http_request_t *r);
 ngx_http_sluice_ctx_t *ngx_http_sluice_create_ctx(ngx_http_request_t *r);
+
+static ngx_inline ngx_http_sluice_ctx_t *
+ngx_http_sluice_get_ctx(ngx_http_request_t *r)
+{
+    ngx_http_sluice_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_sluice_module);
+
+    return (ctx == NULL && (r->internal || r->filter_finalize))
+           ? ngx_http_sluice_find_ctx(r) : ctx;
+}
 
 /* refusal */
 void ngx_http_sluice_refusal_init(ngx_http_sluice_main_conf_t *smcf);

@@ -395,34 +395,32 @@ ngx_http_sluice_wait_handler(ngx_http_request_t *r)
 }
 
 
+/*
+ * A redirect has zeroed r->ctx.  The pool is the main request's, so the
+ * contexts of subrequests are there as well, and tell whose they are.
+ */
+
 ngx_http_sluice_ctx_t *
-ngx_http_sluice_get_ctx(ngx_http_request_t *r)
+ngx_http_sluice_find_ctx(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t     *cln;
     ngx_http_sluice_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_sluice_module);
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
 
-    /*
-     * A redirect has zeroed r->ctx.  The pool is the main request's, so the
-     * contexts of subrequests are there as well, and tell whose they are.
-     */
+        if (cln->handler != ngx_http_sluice_cleanup) {
+            continue;
+        }
 
-    if (ctx == NULL && (r->internal || r->filter_finalize)) {
+        ctx = cln->data;
 
-        for (cln = r->pool->cleanup; cln; cln = cln->next) {
-
-            if (cln->handler == ngx_http_sluice_cleanup
-                && ((ngx_http_sluice_ctx_t *) cln->data)->request == r)
-            {
-                ctx = cln->data;
-                ngx_http_set_ctx(r, ctx, ngx_http_sluice_module);
-                break;
-            }
+        if (ctx->request == r) {
+            ngx_http_set_ctx(r, ctx, ngx_http_sluice_module);
+            return ctx;
         }
     }
 
-    return ctx;
+    return NULL;
 }
 
 

@@ -442,14 +442,16 @@ static unsigned
 sluice_balance_at_once(sluice_balance_t *balance, sluice_balance_pick_t *pick)
 {
     int32_t                 best;
+    unsigned                n;
     sluice_balance_peer_t  *peer, *end, *at;
 
     if (!balance->at_once || pick->had != &sluice_balance_none_had) {
         return SLUICE_BALANCE_MAX;
     }
 
+    n = balance->n - balance->nbackups;
     peer = balance->peer;
-    end = peer + balance->n - balance->nbackups;
+    end = peer + n;
     at = peer;
     best = INT32_MIN;
 
@@ -468,12 +470,13 @@ sluice_balance_at_once(sluice_balance_t *balance, sluice_balance_pick_t *pick)
     }
 
     pick->list = balance->all;
-    pick->n = (unsigned) (end - balance->peer);
+    pick->n = n;
     pick->turns = balance->all;
-    pick->nturns = (unsigned) (peer - balance->peer);
+    pick->nturns = n;
     pick->sum = balance->sum;
 
     if (peer != end) {
+        pick->nturns = (unsigned) (peer - balance->peer);
         sluice_balance_return(balance, pick);
         return SLUICE_BALANCE_MAX;
     }
