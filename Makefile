@@ -195,6 +195,11 @@ $(BUILD)/insert_loop: bench/insert_loop.c $(BUILD)/sidecar/document.o        \
 bench: ready $(TABLE_C) $(addprefix $(BUILD)/,load producer insert_loop) ## figures, and build/bench.json; QUICK=1: in about a minute
 	@$(PYTHON) bench/run.py --build $(BUILD) $(if $(QUICK),--quick)
 
+.PHONY: soak
+soak: ready ## 1,000,000 requests through egress: memory and descriptors; REQUESTS=
+	@$(PYTHON) bench/egress.py --build $(BUILD)                                \
+	    --soak $(or $(REQUESTS),1000000)
+
 .PHONY: plot
 plot: ready $(BUILD)/micro ## docs/limits.svg: a decision's cost by the number of keys
 	@$(BUILD)/micro 4000000 growth > $(BUILD)/limits.dat
@@ -321,7 +326,7 @@ NGX_TREE    = $(or $(NGX_SRC),                                                 \
 # nginx's own noise: memcpy() of nothing, and its unaligned loads
 
 .PHONY: asan
-asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t and keys' load under ASan and UBSan, nginx from source
+asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t, keys' and egress' load under ASan and UBSan, nginx from source
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS="$(ASAN)"         \
 	    HARDENING= LDFLAGS= unit crash sidecar $(BUILD)/asan/load
 	@$(MAKE) --no-print-directory module
@@ -337,7 +342,8 @@ asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t and keys' load under ASan
 	    $(PROVE) -j4 -It/lib t/*.t
 	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
 	    SLUICE_NGINX=$(abspath $(ASAN_NGINX)) SLUICE_MODULE=                   \
-	    $(PROVE) -e '$(PYTHON)' t/e2e/90-keys.py t/e2e/92-keys-abort.py
+	    $(PROVE) -e '$(PYTHON)' t/e2e/90-keys.py t/e2e/92-keys-abort.py       \
+	             t/e2e/93-egress.py t/e2e/94-egress-abort.py
 
 .PHONY: tsan
 tsan: ## the stress of threads, and sluiced, under TSan

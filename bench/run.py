@@ -13,12 +13,14 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(ROOT, "t", "lib"), os.path.join(ROOT, "bench")]
 
+import egress                                       # noqa: E402
 import gateway                                      # noqa: E402
 import limit_req                                    # noqa: E402
 import redis_limit                                  # noqa: E402
 import sidecar                                      # noqa: E402
 
-# name: (unit, goal, whether less is better)
+# name: (unit, goal, whether less is better); a goal may depend on what another
+# figure is
 GOALS = {
     "http.cpu_full_vs_bare":          ("ratio", 1.12, True),
     "http.cpu_all_vs_log":            ("ratio", 1.10, True),
@@ -27,6 +29,11 @@ GOALS = {
     "http.instructions_full_vs_bare": ("ratio", None, True),
     "keys.pool_vs_fixed":             ("ratio", 1.02, True),
     "keys.instructions_pool_vs_fixed": ("ratio", None, True),
+    "egress.added_p50_us":            ("us", lambda figures:
+                                       figures["egress.curl_p50_us"] + 20,
+                                       True),
+    "egress.curl_p50_us":             ("us", None, True),
+    "egress.vs_direct":               ("ratio", None, True),
     "limit.hot_ns":                   ("ns", None, True),
     "limit.1m_ns":                    ("ns", None, True),
     "limit.2threads_ns":              ("ns", None, True),
@@ -101,11 +108,37 @@ def redis_table(build, quick):
     return row["redis_ns"] / row["ours_ns"]
 
 
+def egress_table(build, quick):
+    """What a proxy adds to a request, or nothing without one."""
+    row = egress.measure(build, 3 if quick else 11, 500 if quick else 2000,
+                         1 if quick else 2)
+    if row is None:
+        return {}
+
+    print("%-24s %9s %9s %9s" % ("p50 us, one at a time", "direct", "by squid",
+                                 "added"))
+    for scheme in "http", "https":
+        for title, direct, proxied in (("curl", "direct", "tunnel"),
+                                       ("gateway", "gateway", "egress")):
+            us = [row["%s_%s" % (scheme, path)] for path in (direct, proxied)]
+            print("%-24s %9.0f %9.0f %9.0f" % (
+                title + ", " + scheme, *us,
+                row[scheme + ("_curl" if title == "curl" else "_added")]))
+    print("%-24s %9.2f %9.2f\n" % ("gateway, cpu us", row["direct_cpu"],
+                                   row["egress_cpu"]))
+
+    return {"egress.added_p50_us": row["http_added"],
+            "egress.curl_p50_us": row["http_curl"],
+            "egress.vs_direct": row["vs_direct"]}
+
+
 def rows(figures):
     for name, (unit, goal, less) in GOALS.items():
         if name not in figures:
             continue
         value = figures[name]
+        if callable(goal):
+            goal = round(goal(figures), 4)
         met = None if goal is None else (value <= goal if less
                                          else value >= goal)
         yield {"name": name, "value": round(value, 4), "unit": unit,
@@ -141,6 +174,8 @@ def main():
 
     if ratio is not None:
         figures["limit.vs_redis"] = ratio
+
+    figures.update(egress_table(args.build, quick))
 
     print("%-10s %9s %9s %9s %9s %9s %9s" % (
         "gateway", "req/s", "cpu us", "+sluiced", "p50 us", "p99 us", "MB"))

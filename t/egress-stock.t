@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 67;
+plan tests => 79;
 
 Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'ok')],
                         '/echo' => ["HTTP/1.1 200 X\r\n\r\n", '$body', undef]);
@@ -60,6 +60,7 @@ add_block_preprocessor(sub {
         }
     ");
     $block->set_value('config', '
+        sluice_usage on;
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         add_header X-Proxy $sluice_proxy_id:$upstream_cache_status always;
@@ -86,6 +87,9 @@ add_block_preprocessor(sub {
         }
         location = /grpc {
             grpc_pass grpc://grpc;
+        }
+        location /control/ {
+            proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PROXY_CONTROL/;
         }
         location = /off {
             return 204;
@@ -222,3 +226,12 @@ okokokok
 --- x_members
 eu eu1 in_flight=0 used=2
 eu eu2 in_flight=0 used=2
+
+
+
+=== TEST 13: what is in the cache needs no proxy
+--- request eval
+["GET /cached?1", "GET /cached?2", "GET /control/eu1/http+refuse", "GET /control/eu2/socks5+refuse",
+ "GET /control/eu1/cut", "GET /control/eu2/cut", "GET /", "GET /", "GET /", "GET /", "GET /cached?1", "GET /cached?2"]
+--- error_code eval
+[(200) x 6, (503) x 4, 200, 200]

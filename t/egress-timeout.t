@@ -7,7 +7,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 14;
+plan tests => 20;
 
 # for longer than anybody waits
 
@@ -17,7 +17,7 @@ my @late = (\0.35, "HTTP/1.1 200 OK\r\n\r\n");
 Sluice::Upstream::start('/t' => [\0.6, Sluice::Upstream::answer(200, 'ok')]);
 Sluice::Proxy::start(hole => 'http hole', hole2 => 'socks5 mute',
                      drip => { http => \@drip }, late => { http => \@late },
-                     up => 'http');
+                     up => 'http', tls => { http => [\0.25, "HTTP/1.1 200 OK\r\n\r\n", \0.6, undef] });
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -38,12 +38,21 @@ add_block_preprocessor(sub {
     $block->set_value('config', '
         proxy_connect_timeout 400ms;
         proxy_read_timeout 2s;
+        location = /tls {
+            add_header X-Time $upstream_response_time always;
+            proxy_pass https://origin;
+        }
+        location = /short {
+            proxy_next_upstream_timeout 500ms;
+            add_header X-Time $request_time always;
+            proxy_pass http://origin;
+        }
         location / {
             add_header X-Proxy "$sluice_proxy_id $sluice_proxy_tries $sluice_proxy_time";
             proxy_pass http://origin;
         }
     ');
-    $block->set_value('request', 'GET /t');
+    $block->set_value('request', 'GET /t') if !defined $block->request;
 });
 
 no_root_location();
@@ -90,3 +99,30 @@ X-Proxy: late 1 0\.3\d\d
 --- x_members
 eu hole state=cooling timeout=1 in_flight=0
 eu hole2 state=cooling timeout=1 in_flight=0
+
+
+
+=== TEST 5: TLS has what the handshake has left
+--- x_pool: tls
+--- request
+GET /tls
+--- error_code: 504
+--- response_headers_like
+X-Time: 0\.[34]\d\d
+--- x_members
+eu tls in_flight=0
+
+
+
+=== TEST 6: the time for all tries ends them
+--- x_pool: hole hole2 drip up
+--- request
+GET /short
+--- error_code_like: ^50[34]$
+--- response_headers_like
+X-Time: 0\.[4-9]\d\d
+--- x_members
+eu drip in_flight=0 used=0
+eu hole in_flight=0
+eu hole2 in_flight=0
+eu up in_flight=0 used=0
