@@ -62,6 +62,8 @@ static void ngx_http_sluice_egress_outer_notify(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t type);
 static ngx_int_t ngx_http_sluice_egress_target(ngx_peer_connection_t *pc,
     ngx_http_sluice_egress_t *e);
+static ngx_http_sluice_origin_t *ngx_http_sluice_egress_origin(
+    ngx_peer_connection_t *pc, ngx_http_sluice_egress_upstream_t *eu);
 static ngx_int_t ngx_http_sluice_egress_tls(ngx_http_sluice_egress_t *e);
 static ngx_uint_t ngx_http_sluice_egress_tie(ngx_http_sluice_egress_t *e,
     ngx_uint_t *strict);
@@ -259,8 +261,7 @@ ngx_http_sluice_egress_origins(ngx_conf_t *cf,
                 return NGX_ERROR;
             }
 
-            origin->sockaddr = server[i].addrs[n].sockaddr;
-            origin->socklen = server[i].addrs[n].socklen;
+            origin->addr = &server[i].addrs[n];
 
             /* without upstream{} an address stands here, and has no name */
 
@@ -495,6 +496,7 @@ ngx_http_sluice_egress_outer_get(ngx_peer_connection_t *pc, void *data)
     e->chosen = 0;
     e->blamed = 0;
     e->none = 0;
+    e->late = 0;
     e->direct = 0;
 
     rc = e->outer.get(pc, e->outer.data);
@@ -696,7 +698,6 @@ ngx_http_sluice_egress_target(ngx_peer_connection_t *pc,
     ngx_http_sluice_egress_t *e)
 {
     ngx_str_t                     text;
-    ngx_uint_t                    i;
     ngx_http_sluice_origin_t     *origin;
 
     if (e->conf->target != NULL) {
@@ -727,16 +728,11 @@ ngx_http_sluice_egress_target(ngx_peer_connection_t *pc,
             return NGX_OK;
         }
 
-        origin = e->eu->origins.elts;
+        origin = ngx_http_sluice_egress_origin(pc, e->eu);
 
-        for (i = 0; i < e->eu->origins.nelts; i++) {
-            if (ngx_cmp_sockaddr(origin[i].sockaddr, origin[i].socklen,
-                                 pc->sockaddr, pc->socklen, 1)
-                == NGX_OK)
-            {
-                e->host = origin[i].host;
-                return NGX_OK;
-            }
+        if (origin != NULL) {
+            e->host = origin->host;
+            return NGX_OK;
         }
 
         /* a balancer that finds its servers elsewhere: by their addresses */
@@ -749,6 +745,41 @@ ngx_http_sluice_egress_target(ngx_peer_connection_t *pc,
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * The server that the balancer means.  Two that have one address are told apart
+ * by the text that it has of the server's own, unless it has copied that into a
+ * "zone": then the first one is asked for.
+ */
+
+static ngx_http_sluice_origin_t *
+ngx_http_sluice_egress_origin(ngx_peer_connection_t *pc,
+    ngx_http_sluice_egress_upstream_t *eu)
+{
+    ngx_uint_t                 i;
+    ngx_http_sluice_origin_t  *origin;
+
+    origin = eu->origins.elts;
+
+    for (i = 0; i < eu->origins.nelts; i++) {
+        if (origin[i].addr->name.data == pc->name->data) {
+            return &origin[i];
+        }
+    }
+
+    for (i = 0; i < eu->origins.nelts; i++) {
+        if (ngx_cmp_sockaddr(origin[i].addr->sockaddr,
+                             origin[i].addr->socklen, pc->sockaddr,
+                             pc->socklen, 1)
+            == NGX_OK)
+        {
+            return &origin[i];
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -60,8 +60,7 @@ struct ngx_http_sluice_egress_conf_s {
 
 /* a server of an upstream as it is written, and one of its addresses */
 typedef struct {
-    struct sockaddr                *sockaddr;
-    socklen_t                       socklen;
+    ngx_addr_t                     *addr;
     ngx_str_t                       host;       /* in its brackets, too      */
 } ngx_http_sluice_origin_t;
 
@@ -142,6 +141,7 @@ struct ngx_http_sluice_egress_s {
     unsigned                        taken:1;    /* a proxy is in flight      */
     unsigned                        judged:1;   /* its try has ended         */
     unsigned                        none:1;     /* no proxy is up            */
+    unsigned                        late:1;     /* ... to be asked any more  */
     unsigned                        direct:1;   /* ... and none is needed    */
     unsigned                        swapped:1;  /* u's handlers are ours     */
     unsigned                        blamed:1;   /* a proxy, not the origin   */

@@ -206,6 +206,7 @@ ngx_http_sluice_egress_again(ngx_http_sluice_egress_t *e)
     if (timeout && ngx_current_msec - e->u->peer.start_time >= timeout) {
         ngx_http_sluice_egress_give(e);
         e->none = 1;
+        e->late = 1;
         return NGX_DECLINED;
     }
 
@@ -547,7 +548,10 @@ ngx_http_sluice_egress_recv(ngx_connection_t *c, u_char *buf, size_t size)
 }
 
 
-/* no proxy is up: said at once, and when one may be again */
+/*
+ * No proxy is up: said at once, and when one may be again.  Where the time for
+ * it is over nginx's own answer is the true one.
+ */
 
 static void
 ngx_http_sluice_egress_refuse(ngx_http_sluice_egress_t *e)
@@ -557,6 +561,11 @@ ngx_http_sluice_egress_refuse(ngx_http_sluice_egress_t *e)
     ngx_http_sluice_loc_conf_t  *slcf;
 
     r = e->request;
+
+    if (e->late) {
+        ngx_http_sluice_egress_finalize(e, NGX_HTTP_GATEWAY_TIME_OUT);
+        return;
+    }
 
     ngx_http_sluice_count(REFUSED_PROXY);
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,

@@ -6,7 +6,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 127;
+plan tests => 140;
 
 Sluice::Proxy::start(
     eu1  => 'http',
@@ -166,59 +166,80 @@ eu1 CONNECT ~^(127\.0\.0\.1|\[::1\]):\d+$ -
 
 
 
-=== TEST 9: another status that is well, and no reason
+=== TEST 9: two names of one address
+--- http_config
+    upstream named {
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        server 127.0.0.01:$TEST_NGINX_RAND_PORT_1;
+        sluice_egress eu;
+    }
+--- config
+    location = /t {
+        proxy_pass http://named;
+    }
+--- request eval
+["GET /t", "GET /t"]
+--- response_body eval
+["GET /t named \n", "GET /t named \n"]
+--- x_proxies
+eu1 CONNECT ~^127\.0\.0\.1:\d+$ -
+eu1 CONNECT ~^127\.0\.0\.01:\d+$ -
+
+
+
+=== TEST 10: another status that is well, and no reason
 --- x_proxy: eu1 http 2xx
 
 
 
-=== TEST 10: a slow answer
+=== TEST 11: a slow answer
 --- x_proxy: eu1 http slow
 
 
 
-=== TEST 11: byte by byte
+=== TEST 12: byte by byte
 --- x_proxy: eu1 http bytes
 
 
 
-=== TEST 12: a longer one
+=== TEST 13: a longer one
 --- x_proxy: eu1 http via
 
 
 
-=== TEST 13: HTTP/1.0
+=== TEST 14: HTTP/1.0
 --- x_proxy: eu1 http 1.0
 
 
 
-=== TEST 14: interim answers
+=== TEST 15: interim answers
 --- x_proxy: eu1 http interim
 
 
 
-=== TEST 15: lines that end with LF
+=== TEST 16: lines that end with LF
 --- x_proxy: eu1 http lf
 
 
 
-=== TEST 16: a length, which is none
+=== TEST 17: a length, which is none
 --- x_proxy: eu1 http length
 
 
 
-=== TEST 17: nor is it chunked
+=== TEST 18: nor is it chunked
 --- x_proxy: eu1 http chunked
 
 
 
-=== TEST 18: the origin's first bytes, glued to it
+=== TEST 19: the origin's first bytes, glued to it
 --- x_proxy: eu1 http glued
 --- response_body
 glued
 
 
 
-=== TEST 19: a long answer
+=== TEST 20: a long answer
 --- request
 GET /long
 --- user_files eval
@@ -228,7 +249,7 @@ GET /long
 
 
 
-=== TEST 20: without one
+=== TEST 21: without one
 --- request
 HEAD /none
 --- error_code: 204

@@ -7,7 +7,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 20;
+plan tests => 21;
 
 # for longer than anybody waits
 
@@ -118,9 +118,10 @@ eu tls in_flight=0
 --- x_pool: hole hole2 drip up
 --- request
 GET /short
---- error_code_like: ^50[34]$
+--- error_code: 504
 --- response_headers_like
 X-Time: 0\.[4-9]\d\d
+--- raw_response_headers_unlike: Retry-After
 --- x_members
 eu drip in_flight=0 used=0
 eu hole in_flight=0
