@@ -126,6 +126,11 @@ async def many(test, count=400, clients=16):
     return seen
 
 
+def read(*path):
+    with open(os.path.join(*path), "rb") as file:
+        return file.read()
+
+
 class Test:
     numbers = itertools.count(1)
 
@@ -204,6 +209,10 @@ try:
     tap.is_([proxy.password for proxy in running.values()
              if proxy.auth and proxy.password in nginx.errors()], [],
             "no password is in the log")
+    tap.is_([name for name in sorted(os.listdir(values["files"]))
+             for proxy in running.values() if proxy.auth
+             and proxy.password.encode() in read(values["files"], name)], [],
+            "nor in a file")
     tap.ok("exited on signal" not in nginx.errors(), "no worker has died")
 finally:
     for proxy in running.values():
