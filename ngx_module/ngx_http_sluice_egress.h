@@ -128,6 +128,9 @@ struct ngx_http_sluice_egress_s {
     sluice_balance_hold_t           hold;
     uint64_t                        retry;      /* ms, if there is none      */
     ngx_msec_t                      start;      /* of the present try        */
+    ngx_uint_t                      addr;       /* of the proxy's, the first */
+    ngx_uint_t                      addrs;      /* ... and how many were     */
+                                                /* called                    */
     ngx_http_sluice_passage_t       first;      /* of ctx->passages          */
     ngx_http_sluice_tunnel_t       *tunnel;     /* NULL: none so far         */
     ngx_event_t                     event;
@@ -186,7 +189,8 @@ void ngx_http_sluice_proxy_begin(ngx_http_sluice_ctx_t *ctx,
 void ngx_http_sluice_proxy_passage(ngx_http_sluice_egress_t *e,
     ngx_http_sluice_proxy_t *proxy, sluice_tunnel_result_t result,
     ngx_msec_t time);
-ngx_addr_t *ngx_http_sluice_proxy_addr(ngx_http_sluice_proxy_t *proxy);
+ngx_addr_t *ngx_http_sluice_proxy_addr(ngx_http_sluice_proxy_t *proxy,
+    ngx_uint_t *first, ngx_uint_t *n);
 
 
 #pragma GCC visibility pop

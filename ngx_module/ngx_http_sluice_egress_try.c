@@ -10,6 +10,8 @@
 
 static ngx_int_t ngx_http_sluice_egress_dial(ngx_peer_connection_t *pc,
     ngx_http_sluice_egress_t *e);
+static ngx_int_t ngx_http_sluice_egress_call(ngx_peer_connection_t *pc,
+    ngx_http_sluice_egress_t *e);
 static ngx_int_t ngx_http_sluice_egress_connect_to(ngx_peer_connection_t *pc,
     struct sockaddr *sockaddr, socklen_t socklen, ngx_str_t *name);
 static ngx_int_t ngx_http_sluice_egress_again(ngx_http_sluice_egress_t *e);
@@ -89,7 +91,6 @@ ngx_http_sluice_egress_dial(ngx_peer_connection_t *pc,
     ngx_http_sluice_egress_t *e)
 {
     ngx_int_t                  rc;
-    ngx_addr_t                *addr;
     ngx_http_sluice_tunnel_t  *t;
 
     if (e->tunnel == NULL) {
@@ -118,17 +119,11 @@ ngx_http_sluice_egress_dial(ngx_peer_connection_t *pc,
 
         ngx_http_sluice_proxy_begin(e->ctx, e->proxy);
 
-        addr = ngx_http_sluice_proxy_addr(e->proxy);
+        e->addrs = 0;
 
-        rc = ngx_http_sluice_egress_connect_to(pc, addr->sockaddr,
-                                               addr->socklen,
-                                               &e->proxy->name);
-        if (rc == NGX_ERROR) {
-            return NGX_ERROR;
-        }
+        rc = ngx_http_sluice_egress_call(pc, e);
 
         if (rc != NGX_DECLINED) {
-            ngx_http_sluice_tunnel_start(t, pc->connection);
             return rc;
         }
 
@@ -140,6 +135,35 @@ ngx_http_sluice_egress_dial(ngx_peer_connection_t *pc,
             return rc;
         }
     }
+}
+
+
+/* the next of its addresses.  NGX_DECLINED: there is none that answers */
+
+static ngx_int_t
+ngx_http_sluice_egress_call(ngx_peer_connection_t *pc,
+    ngx_http_sluice_egress_t *e)
+{
+    ngx_int_t    rc;
+    ngx_addr_t  *addr;
+
+    do {
+        addr = ngx_http_sluice_proxy_addr(e->proxy, &e->addr, &e->addrs);
+
+        if (addr == NULL) {
+            return NGX_DECLINED;
+        }
+
+        rc = ngx_http_sluice_egress_connect_to(pc, addr->sockaddr,
+                                               addr->socklen,
+                                               &e->proxy->name);
+    } while (rc == NGX_DECLINED);
+
+    if (rc != NGX_ERROR) {
+        ngx_http_sluice_tunnel_start(e->tunnel, pc->connection);
+    }
+
+    return rc;
 }
 
 
@@ -328,6 +352,27 @@ static void
 ngx_http_sluice_egress_failed(ngx_http_sluice_egress_t *e,
     sluice_tunnel_result_t result)
 {
+    ngx_int_t          rc;
+    ngx_connection_t  *former;
+
+    if (result == SLUICE_TUNNEL_UNREACHABLE) {
+
+        former = e->u->peer.connection;
+
+        rc = ngx_http_sluice_egress_call(&e->u->peer, e);
+
+        if (rc == NGX_OK || rc == NGX_AGAIN) {
+            ngx_http_sluice_egress_adopt(e, former);
+            ngx_post_event(&e->event, &ngx_posted_events);
+            return;
+        }
+
+        if (rc == NGX_ERROR) {
+            ngx_http_sluice_egress_finalize(e, NGX_HTTP_INTERNAL_SERVER_ERROR);
+            return;
+        }
+    }
+
     ngx_http_sluice_egress_told(e, result);
 
     if (sluice_tunnel_blames_proxy(result)) {
@@ -472,7 +517,8 @@ ngx_http_sluice_egress_restore(ngx_http_sluice_egress_t *e)
 
 /*
  * ngx_http_upstream_next() is static: ngx_http_upstream_process_header() calls
- * it when recv() fails.
+ * it when recv() fails.  For tunnel_pass it does not ask recv(), and takes the
+ * upstream for connected: a timeout is the failure that it sees.
  */
 
 static void
@@ -481,6 +527,13 @@ ngx_http_sluice_egress_error(ngx_http_sluice_egress_t *e)
     ngx_http_upstream_t  *u;
 
     u = e->u;
+
+    if (u->conf->module.len == sizeof("tunnel") - 1
+        && ngx_strncmp(u->conf->module.data, "tunnel", sizeof("tunnel") - 1)
+           == 0)
+    {
+        u->peer.connection->read->timedout = 1;
+    }
 
     u->peer.connection->recv = ngx_http_sluice_egress_recv;
     u->read_event_handler(e->request, u);

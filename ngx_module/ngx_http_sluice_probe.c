@@ -14,6 +14,8 @@ typedef struct {
     ngx_http_sluice_proxy_pool_t  *pool;
     ngx_http_sluice_proxy_t       *proxy;
     sluice_member_try_t            try;
+    ngx_uint_t                     addr;        /* of the proxy's            */
+    ngx_uint_t                     addrs;
     ngx_http_sluice_tunnel_t       tunnel;
 } ngx_http_sluice_probe_t;
 
@@ -22,6 +24,8 @@ static void ngx_http_sluice_probe_begin(ngx_cycle_t *cycle,
     ngx_http_sluice_proxy_pool_t *pool, ngx_http_sluice_proxy_t *proxy);
 static ngx_int_t ngx_http_sluice_probe_try(ngx_http_sluice_proxy_t *proxy,
     ngx_msec_t timeout, sluice_member_try_t *try);
+static void ngx_http_sluice_probe_call(ngx_cycle_t *cycle,
+    ngx_http_sluice_probe_t *p);
 static ngx_int_t ngx_http_sluice_probe_connect(ngx_cycle_t *cycle,
     ngx_http_sluice_probe_t *p);
 static void ngx_http_sluice_probe_handler(ngx_event_t *ev);
@@ -100,6 +104,15 @@ ngx_http_sluice_probe_begin(ngx_cycle_t *cycle,
 
     ngx_queue_insert_tail(&ngx_http_sluice_probes, &p->queue);
 
+    ngx_http_sluice_probe_call(cycle, p);
+}
+
+
+/* the next of the proxy's addresses */
+
+static void
+ngx_http_sluice_probe_call(ngx_cycle_t *cycle, ngx_http_sluice_probe_t *p)
+{
     switch (ngx_http_sluice_probe_connect(cycle, p)) {
 
     case NGX_OK:
@@ -117,7 +130,7 @@ ngx_http_sluice_probe_begin(ngx_cycle_t *cycle,
 
         /* for want of a socket of ours: it says nothing */
 
-        sluice_member_forgo(proxy->line, &p->try);
+        sluice_member_forgo(p->proxy->line, &p->try);
         ngx_http_sluice_probe_close(p);
     }
 }
@@ -164,18 +177,25 @@ ngx_http_sluice_probe_connect(ngx_cycle_t *cycle, ngx_http_sluice_probe_t *p)
     ngx_connection_t       *c;
     ngx_peer_connection_t   peer;
 
-    addr = ngx_http_sluice_proxy_addr(p->proxy);
+    do {
+        addr = ngx_http_sluice_proxy_addr(p->proxy, &p->addr, &p->addrs);
 
-    ngx_memzero(&peer, sizeof(ngx_peer_connection_t));
+        if (addr == NULL) {
+            return NGX_DECLINED;
+        }
 
-    peer.get = ngx_event_get_peer;
-    peer.sockaddr = addr->sockaddr;
-    peer.socklen = addr->socklen;
-    peer.name = &p->proxy->name;
-    peer.log = cycle->log;
-    peer.log_error = NGX_ERROR_ERR;
+        ngx_memzero(&peer, sizeof(ngx_peer_connection_t));
 
-    rc = ngx_event_connect_peer(&peer);
+        peer.get = ngx_event_get_peer;
+        peer.sockaddr = addr->sockaddr;
+        peer.socklen = addr->socklen;
+        peer.name = &p->proxy->name;
+        peer.log = cycle->log;
+        peer.log_error = NGX_ERROR_ERR;
+
+        rc = ngx_event_connect_peer(&peer);
+
+    } while (rc == NGX_DECLINED);
 
     if (rc != NGX_OK && rc != NGX_AGAIN) {
         return rc;
@@ -228,8 +248,19 @@ ngx_http_sluice_probe_handler(ngx_event_t *ev)
     case NGX_AGAIN:
         return;
 
-    case NGX_OK:
     case NGX_DECLINED:
+
+        if (p->tunnel.shake.result == SLUICE_TUNNEL_UNREACHABLE) {
+            ngx_close_connection(c);
+            p->tunnel.connection = NULL;
+
+            ngx_http_sluice_probe_call((ngx_cycle_t *) ngx_cycle, p);
+            return;
+        }
+
+        /* fall through */
+
+    case NGX_OK:
         ngx_http_sluice_probe_ended(p, p->tunnel.shake.result);
         return;
 

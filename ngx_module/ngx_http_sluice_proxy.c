@@ -138,12 +138,25 @@ ngx_http_sluice_proxy_fingerprint(sluice_pool_t *pool,
 }
 
 
-/* a name may have several addresses: in turn */
+/*
+ * A name may have several addresses: who calls begins with each in turn, and
+ * goes on with the others if it cannot be reached.  *n: how many he has had;
+ * NULL: all.
+ */
 
 ngx_addr_t *
-ngx_http_sluice_proxy_addr(ngx_http_sluice_proxy_t *proxy)
+ngx_http_sluice_proxy_addr(ngx_http_sluice_proxy_t *proxy, ngx_uint_t *first,
+    ngx_uint_t *n)
 {
-    return &proxy->addrs[proxy->next++ % proxy->naddrs];
+    if (*n == proxy->naddrs) {
+        return NULL;
+    }
+
+    if (*n == 0) {
+        *first = proxy->next++;
+    }
+
+    return &proxy->addrs[(*first + (*n)++) % proxy->naddrs];
 }
 
 
