@@ -35,6 +35,7 @@ add_block_preprocessor(sub {
         }
         ' . ($block->http_config // ''));
     $block->set_value('config', '
+        proxy_http_version 1.0;
         add_header X-Proxy $sluice_proxy_id always;
         ' . $block->config);
 });

@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 29;
+plan tests => 32;
 
 Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'origin')]);
 Sluice::Proxy::start(eu1 => 'http refuse', eu2 => 'socks5 close');
@@ -26,6 +26,11 @@ add_block_preprocessor(sub {
             sluice_egress eu;
             keepalive 4;
         }
+        upstream two {
+            server 127.0.0.1:$TEST_NGINX_SLUICE_PORT max_fails=1;
+            server 127.0.0.2:$TEST_NGINX_SLUICE_PORT max_fails=1;
+            sluice_egress eu;
+        }
         ' . ($block->http_config // ''));
     $block->set_value('config', ($block->x_usage // 'sluice_usage on;') . '
         proxy_http_version 1.1;
@@ -34,6 +39,9 @@ add_block_preprocessor(sub {
         add_header X-Proxy $sluice_proxy_id always;
         location = /t {
             proxy_pass http://origin;
+        }
+        location = /two {
+            proxy_pass http://two/t;
         }
         location = /again {
             proxy_next_upstream error timeout http_502 http_503 non_idempotent;
@@ -153,3 +161,14 @@ GET /well
 ! Retry-After
 --- response_body
 page
+
+
+
+=== TEST 5: no server rests for it
+--- request eval
+["GET /two", "GET /two"]
+--- error_code eval
+[503, 503]
+--- x_log
+0: upstream server temporarily disabled
+0: no live upstreams

@@ -1,6 +1,7 @@
 # Why it exists: once there is a tunnel nginx has an origin like any other: what
 # fails then is the origin's, another server or another key goes on through a
-# proxy that was had before, and no proxy is in flight any more.
+# proxy that was had before, and may have one request at a time, and none is in
+# flight any more.
 
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
@@ -34,7 +35,7 @@ add_block_preprocessor(sub {
         sluice_dir \$TEST_NGINX_SERVER_ROOT/sluice_temp;
         sluice_key_pool p { key A id=a; key B id=b; key C id=c; }
         sluice_proxy_pool eu {
-            proxy http://127.0.0.1:\$TEST_NGINX_SLUICE_PROXY_$proxy id=eu1;
+            proxy http://127.0.0.1:\$TEST_NGINX_SLUICE_PROXY_$proxy id=eu1 max_conns=1;
         }
         upstream origin {
             server 127.0.0.1:\$TEST_NGINX_SLUICE_PORT max_fails=0;

@@ -51,6 +51,7 @@ add_block_preprocessor(sub {
         }
     ');
     $block->set_value('config', '
+        proxy_http_version 1.0;
         proxy_ssl_server_name on;
         proxy_ssl_verify on;
         proxy_ssl_trusted_certificate $TEST_NGINX_SLUICE_TLS/crt;
