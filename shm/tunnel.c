@@ -899,7 +899,10 @@ sluice_tunnel_status_done(sluice_tunnel_t *tunnel)
         return;
 
     default:
-        sluice_tunnel_done(tunnel, tunnel->code == 407
+
+        /* tinyproxy says 401 to a wrong password */
+
+        sluice_tunnel_done(tunnel, tunnel->code == 407 || tunnel->code == 401
                                    ? SLUICE_TUNNEL_DENIED
                                    : SLUICE_TUNNEL_FORBIDDEN);
         return;

@@ -57,7 +57,7 @@ typedef enum {
     SLUICE_TUNNEL_TIMEOUT,
     SLUICE_TUNNEL_CLOSED,           /* closed, or reset, within a handshake  */
     SLUICE_TUNNEL_INVALID,          /* not what the protocol allows          */
-    SLUICE_TUNNEL_DENIED,           /* 407, or the user is refused           */
+    SLUICE_TUNNEL_DENIED,           /* 407, 401, or the user is refused      */
     SLUICE_TUNNEL_FORBIDDEN,        /* any other refusal: 403, a rule set    */
 
     /* the origin's: 5xx, SOCKS5's replies 3 to 6 */

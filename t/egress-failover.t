@@ -118,7 +118,6 @@ __DATA__
 
 === TEST 12: 401
 --- x_proxy: bad http 401
---- x_state: healthy
 
 
 

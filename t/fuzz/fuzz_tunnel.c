@@ -332,13 +332,14 @@ fuzz_answer(const uint8_t *answer, size_t len,
         break;
 
     case SLUICE_TUNNEL_DENIED:
-        fuzz_assert(proxy->scheme == SLUICE_PROXY_HTTP ? code == 407
-                                                       : code == 0);
+        fuzz_assert(proxy->scheme == SLUICE_PROXY_HTTP
+                    ? code == 401 || code == 407 : code == 0);
         break;
 
     case SLUICE_TUNNEL_FORBIDDEN:
         fuzz_assert(proxy->scheme == SLUICE_PROXY_HTTP
-                    ? code >= 300 && code / 100 != 5 && code != 407
+                    ? code >= 300 && code / 100 != 5 && code != 401
+                      && code != 407
                     : code != 0 && !(code >= 3 && code <= 6));
         break;
 

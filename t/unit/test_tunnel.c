@@ -830,7 +830,7 @@ test_http(void **state)
         { TEST_BYTES("HTTP/1.1 407\n"), SLUICE_TUNNEL_DENIED, 407, -1, NULL },
         { TEST_BYTES("HTTP/1.1 403 Forbidden\r\n"), SLUICE_TUNNEL_FORBIDDEN,
           403, -1, NULL },
-        { TEST_BYTES("HTTP/1.1 401 x\r\n"), SLUICE_TUNNEL_FORBIDDEN, 401, -1,
+        { TEST_BYTES("HTTP/1.1 401 x\r\n"), SLUICE_TUNNEL_DENIED, 401, -1,
           NULL },
         { TEST_BYTES("HTTP/1.1 400 x\r\n"), SLUICE_TUNNEL_FORBIDDEN, 400, -1,
           NULL },
@@ -1024,7 +1024,7 @@ test_http_codes(void **state)
     for (code = 200; code < 1000; code++) {
 
         result = code < 300 ? SLUICE_TUNNEL_CONNECTED
-                 : code == 407 ? SLUICE_TUNNEL_DENIED
+                 : code == 401 || code == 407 ? SLUICE_TUNNEL_DENIED
                  : code / 100 == 5 ? SLUICE_TUNNEL_ORIGIN
                  : SLUICE_TUNNEL_FORBIDDEN;
 
