@@ -6,10 +6,7 @@
 #include <string.h>
 
 
-#define SLUICE_ITEM_HEAD  4             /* tag, flags, length                */
-
-
-/* a head must stand whole, a value may be cut */
+/* a head must stand whole, a value may be cut, if it is no short one */
 
 static const struct {
     const char  *name;
@@ -91,7 +88,7 @@ sluice_record_init(sluice_record_t *record, uint64_t sequence, uint64_t time)
 
 
 bool
-sluice_record_add(sluice_record_t *record, sluice_item_tag_t tag,
+sluice_record_add_long(sluice_record_t *record, sluice_item_tag_t tag,
     const void *data, size_t len)
 {
     uint8_t  *p;

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 
 #define SLUICE_RECORD_MAX       4096    /* bytes, all in all                 */
@@ -34,6 +35,9 @@
 
 /* flags of an item */
 #define SLUICE_ITEM_CUT         0x01    /* this value was cut                */
+
+#define SLUICE_ITEM_HEAD        4       /* bytes: tag, flags, length         */
+#define SLUICE_ITEM_SHORT       32      /* what a value of any tag may have  */
 
 /* microseconds, milliseconds, status: not known (yet) */
 #define SLUICE_UNKNOWN_US       UINT64_MAX
@@ -160,10 +164,10 @@ void sluice_record_init(sluice_record_t *record, uint64_t sequence,
 /*
  * Adds a value.  Of those that stand once, a later one counts.  A value that
  * is too long, or for which the record has no room, is cut and marked.
- * false: not a byte of it had room.
+ * false: not a byte of it had room.  (Tries and fields have their own.)
  */
-bool sluice_record_add(sluice_record_t *record, sluice_item_tag_t tag,
-    const void *data, size_t len);
+static inline bool sluice_record_add(sluice_record_t *record,
+    sluice_item_tag_t tag, const void *data, size_t len);
 
 /* key: the id, up to SLUICE_RECORD_KEY_MAX bytes; t->key_len is set to them */
 bool sluice_record_add_try(sluice_record_t *record, sluice_record_try_t *t,
@@ -179,6 +183,41 @@ bool sluice_record_add_tunnel(sluice_record_t *record,
 /* name: 1 to SLUICE_FIELD_NAME_MAX bytes; leaves SLUICE_RECORD_KEPT bytes */
 bool sluice_record_add_field(sluice_record_t *record, const void *name,
     size_t name_len, const void *value, size_t len);
+
+
+/* the part of sluice_record_add() that measures and cuts */
+bool sluice_record_add_long(sluice_record_t *record, sluice_item_tag_t tag,
+    const void *data, size_t len);
+
+static inline bool
+sluice_record_add(sluice_record_t *record, sluice_item_tag_t tag,
+    const void *data, size_t len)
+{
+    uint8_t   *p;
+    uint16_t   n;
+
+    if (len == 0 || len > SLUICE_ITEM_SHORT
+        || record->length + SLUICE_ITEM_HEAD + len > SLUICE_RECORD_MAX)
+    {
+        return sluice_record_add_long(record, tag, data, len);
+    }
+
+    p = (uint8_t *) record + record->length;
+    n = (uint16_t) len;
+
+    p[0] = (uint8_t) tag;
+    p[1] = 0;
+    memcpy(p + 2, &n, 2);
+    memcpy(p + SLUICE_ITEM_HEAD, data, len);
+
+    /* pairs with the reader of a dead owner's entry: the item, then length */
+
+    __atomic_store_n(&record->length,
+                     record->length + SLUICE_ITEM_HEAD + (uint32_t) len,
+                     __ATOMIC_RELEASE);
+
+    return true;
+}
 
 
 /* bytes that it takes in the ring: length, rounded up to 8 */

@@ -150,6 +150,7 @@ test_caps(void **state)
 
     for (tag = 1; tag < SLUICE_ITEM_TRY; tag++) {
         max = sluice_item_max(tag);
+        assert_true(max >= SLUICE_ITEM_SHORT);
 
         sluice_record_init(&room.record, 1, 1);
         assert_true(sluice_record_add(&room.record, tag, value, max));
