@@ -326,7 +326,7 @@ NGX_TREE    = $(or $(NGX_SRC),                                                 \
 # nginx's own noise: memcpy() of nothing, and its unaligned loads
 
 .PHONY: asan
-asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t and keys' load under ASan and UBSan, nginx from source
+asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t, keys' and egress' load under ASan and UBSan, nginx from source
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS="$(ASAN)"         \
 	    HARDENING= LDFLAGS= unit crash sidecar $(BUILD)/asan/load
 	@$(MAKE) --no-print-directory module
@@ -342,7 +342,8 @@ asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t and keys' load under ASan
 	    $(PROVE) -j4 -It/lib t/*.t
 	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
 	    SLUICE_NGINX=$(abspath $(ASAN_NGINX)) SLUICE_MODULE=                   \
-	    $(PROVE) -e '$(PYTHON)' t/e2e/90-keys.py t/e2e/92-keys-abort.py
+	    $(PROVE) -e '$(PYTHON)' t/e2e/90-keys.py t/e2e/92-keys-abort.py        \
+	             t/e2e/96-egress-abort.py
 
 .PHONY: tsan
 tsan: ## the stress of threads, and sluiced, under TSan
