@@ -281,6 +281,12 @@ nginx-test: $(MODULE) $(BUILD)/sluicectl ## t/*.t: the module in nginx
 	@$(NGINX_ENV) TEST_NGINX_LOAD_MODULES=$(abspath $(MODULE))                \
 	    $(PROVE) -j4 -It/lib t/*.t
 
+.PHONY: matrix
+matrix: $(BUILD)/sluicectl ## t/*.t, or TESTS=, with each nginx of NGX_SRCS="tree tree ..."
+	@test -n "$(NGX_SRCS)"                                                    \
+	    || { echo 'make matrix needs NGX_SRCS="tree tree ..."'; exit 1; }
+	@t/lib/matrix $(BUILD)/matrix "$(or $(TESTS),$(wildcard t/*.t))" $(NGX_SRCS)
+
 $(BUILD)/faults/sluiced: $(wildcard shm/*.[ch] sidecar/*.[ch])
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/faults                        \
 	    CFLAGS="$(CFLAGS) -DSLUICE_FAULTS" $@
