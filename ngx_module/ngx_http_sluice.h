@@ -60,6 +60,9 @@
 /* of a kind: a bit each in a request's context */
 #define NGX_HTTP_SLUICE_ZONES_MAX       64
 
+/* that a request has room for from the beginning */
+#define NGX_HTTP_SLUICE_CHARGES         4
+
 #define NGX_HTTP_SLUICE_UNIT_REQUESTS   0
 #define NGX_HTTP_SLUICE_UNIT_TOKENS     1
 #define NGX_HTTP_SLUICE_UNIT_BYTES      2
@@ -343,6 +346,8 @@ typedef struct {
     ngx_msec_t                  key_timeout;
     ngx_http_sluice_egress_conf_t  *egress;     /* NULL: not said here       */
     void                       *proxies;        /* one must be up; or NULL   */
+    ngx_http_handler_pt         handler;        /* of the location around an */
+                                                /* "if", perhaps             */
     ngx_array_t                *fields;         /* ngx_http_sluice_field_t   */
     ngx_flag_t                  usage;
     ngx_flag_t                  usage_refused;
@@ -361,7 +366,7 @@ typedef struct {
 
 
 /*
- * What a request holds.  It lives on r->pool and is found again after a
+ * What a request holds.  It lives as long as r->pool and is found again after a
  * redirect, which zeroes r->ctx, by the cleanup that gives all of it back.
  */
 typedef struct {
@@ -375,11 +380,13 @@ typedef struct {
     ngx_http_sluice_key_conf_t *key_conf;       /* it was taken for          */
     sluice_balance_hold_t       hold;           /* valid if taken or charged */
     ngx_http_sluice_try_t      *try;            /* of its upstream           */
+    ngx_http_sluice_try_t      *spare;          /* zeroes; NULL: used        */
     ngx_http_sluice_key_try_t  *tries;
     ngx_http_sluice_key_try_t   first_try;
     ngx_uint_t                  ntries;
     ngx_array_t                *denied;         /* NULL: or some keys were   */
     ngx_msec_t                  waiting;        /* for a key, since          */
+    ngx_http_cleanup_t          cleanup;        /* gives the key back        */
 
     ngx_http_sluice_pool_t     *refused_pool;   /* had no well key           */
 
@@ -409,7 +416,6 @@ typedef struct {
     unsigned                    failed:1;       /* ... and was no good       */
     unsigned                    allowed:1;      /* some key was not denied   */
     unsigned                    waits:1;        /* for a key                 */
-    unsigned                    cleanup:1;      /* gives the key back        */
     unsigned                    retry_told:1;   /* Retry-After is ours       */
 } ngx_http_sluice_ctx_t;
 
@@ -545,7 +551,7 @@ ngx_int_t ngx_http_sluice_key_variables(ngx_conf_t *cf);
 void ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf);
 ngx_int_t ngx_http_sluice_key_take(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    uint64_t *retry, ngx_uint_t *status);
+    uint64_t now, uint64_t *retry, ngx_uint_t *status);
 ngx_int_t ngx_http_sluice_key_next(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, sluice_balance_set_t *had,
     sluice_balance_hold_t *hold);
@@ -604,7 +610,8 @@ char *ngx_http_sluice_egress_upstream(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_http_sluice_egress_ties(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf);
 ngx_int_t ngx_http_sluice_egress_check(ngx_conf_t *cf,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location);
+    ngx_http_sluice_loc_conf_t *prev, ngx_http_sluice_loc_conf_t *slcf,
+    ngx_str_t *location);
 
 /* proxy */
 ngx_int_t ngx_http_sluice_proxy_variables(ngx_conf_t *cf);
@@ -631,8 +638,19 @@ void ngx_http_sluice_probe_stop(void);
 
 /* admission */
 ngx_int_t ngx_http_sluice_admission_handler(ngx_http_request_t *r);
-ngx_http_sluice_ctx_t *ngx_http_sluice_get_ctx(ngx_http_request_t *r);
+ngx_http_sluice_ctx_t *ngx_http_sluice_find_ctx(ngx_http_request_t *r);
 ngx_http_sluice_ctx_t *ngx_http_sluice_create_ctx(ngx_http_request_t *r);
+
+static ngx_inline ngx_http_sluice_ctx_t *
+ngx_http_sluice_get_ctx(ngx_http_request_t *r)
+{
+    ngx_http_sluice_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_sluice_module);
+
+    return (ctx == NULL && (r->internal || r->filter_finalize))
+           ? ngx_http_sluice_find_ctx(r) : ctx;
+}
 
 /* refusal */
 void ngx_http_sluice_refusal_init(ngx_http_sluice_main_conf_t *smcf);
@@ -653,7 +671,7 @@ ngx_int_t ngx_http_sluice_usage_open(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     uint64_t now);
 ngx_int_t ngx_http_sluice_log_handler(ngx_http_request_t *r);
-void ngx_http_sluice_usage_start(void);
+void ngx_http_sluice_usage_start(ngx_log_t *log);
 void ngx_http_sluice_usage_cancel(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_usage_push(ngx_http_sluice_ctx_t *ctx);
 

@@ -6,11 +6,26 @@
  * its way through redirects and is given back by a cleanup.
  */
 
-#include "ngx_http_sluice.h"
+#include "ngx_http_sluice_key_try.h"
 
 
 /* ms between two looks for a place that nobody can tell the time of */
 #define NGX_HTTP_SLUICE_WAIT_STEP  50
+
+
+typedef struct ngx_http_sluice_room_s  ngx_http_sluice_room_t;
+
+/*
+ * A context, and what nearly every request has besides.  On r->pool it would
+ * be what a block of 4 KB more is allocated for.  So they are the worker's, and
+ * are used again: there are as many as it ever had requests at once.
+ */
+struct ngx_http_sluice_room_s {
+    ngx_http_sluice_ctx_t        ctx;
+    ngx_http_sluice_try_t        try;
+    ngx_http_sluice_charge_t     charges[NGX_HTTP_SLUICE_CHARGES];
+    ngx_http_sluice_room_t      *next;
+};
 
 
 static ngx_int_t ngx_http_sluice_admit(ngx_http_request_t *r,
@@ -23,6 +38,11 @@ static ngx_int_t ngx_http_sluice_wait(ngx_http_request_t *r,
     uint64_t retry);
 static void ngx_http_sluice_wait_handler(ngx_http_request_t *r);
 static void ngx_http_sluice_cleanup(void *data);
+static ngx_http_sluice_room_t *ngx_http_sluice_get_room(ngx_log_t *log);
+static void ngx_http_sluice_free_room(ngx_http_sluice_room_t *room);
+
+
+static ngx_http_sluice_room_t  *ngx_http_sluice_rooms;
 
 
 ngx_int_t
@@ -74,7 +94,9 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
     }
 
     if (key_only) {
-        switch (ngx_http_sluice_key_take(r, slcf, ctx, &retry, &status)) {
+        switch (ngx_http_sluice_key_take(r, slcf, ctx, sluice_clock_ms(),
+                                         &retry, &status))
+        {
 
         case NGX_OK:
             return NGX_DECLINED;
@@ -116,9 +138,10 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     ngx_uint_t                    first, status;
     ngx_http_sluice_main_conf_t  *smcf;
 
-    /* one reading for the record and for the limits */
+    /* one reading for the key, for the record and for the limits */
 
-    now = (slcf->usage || slcf->limits != NULL) ? sluice_clock_us() : 0;
+    now = (slcf->key != NULL || slcf->usage || slcf->limits != NULL)
+          ? sluice_clock_us() : 0;
 
     retry = 0;
     status = 0;
@@ -130,7 +153,8 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
         && (ctx->ntries == 0 || r->content_handler != NULL))
     {
 
-        key = ngx_http_sluice_key_take(r, slcf, ctx, &retry, &status);
+        key = ngx_http_sluice_key_take(r, slcf, ctx, now / 1000, &retry,
+                                       &status);
 
         if (key == NGX_BUSY
             && ngx_http_sluice_wait(r, slcf, ctx, retry) == NGX_OK)
@@ -185,7 +209,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
                                        status, retry);
     }
 
-    /* a request that leaves through a proxy costs nobody anything without one */
+    /* what cannot leave without a proxy costs nobody anything */
 
     if (slcf->proxies != NULL && r->content_handler != NULL
         && ngx_http_sluice_proxy_look(slcf, &retry) != NGX_OK)
@@ -389,55 +413,64 @@ ngx_http_sluice_wait_handler(ngx_http_request_t *r)
 }
 
 
+/*
+ * A redirect has zeroed r->ctx.  The pool is the main request's, so the
+ * contexts of subrequests are there as well, and tell whose they are.
+ */
+
 ngx_http_sluice_ctx_t *
-ngx_http_sluice_get_ctx(ngx_http_request_t *r)
+ngx_http_sluice_find_ctx(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t     *cln;
     ngx_http_sluice_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_sluice_module);
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
 
-    /*
-     * A redirect has zeroed r->ctx.  The pool is the main request's, so the
-     * contexts of subrequests are there as well, and tell whose they are.
-     */
+        if (cln->handler != ngx_http_sluice_cleanup) {
+            continue;
+        }
 
-    if (ctx == NULL && (r->internal || r->filter_finalize)) {
+        ctx = cln->data;
 
-        for (cln = r->pool->cleanup; cln; cln = cln->next) {
-
-            if (cln->handler == ngx_http_sluice_cleanup
-                && ((ngx_http_sluice_ctx_t *) cln->data)->request == r)
-            {
-                ctx = cln->data;
-                ngx_http_set_ctx(r, ctx, ngx_http_sluice_module);
-                break;
-            }
+        if (ctx->request == r) {
+            ngx_http_set_ctx(r, ctx, ngx_http_sluice_module);
+            return ctx;
         }
     }
 
-    return ctx;
+    return NULL;
 }
 
 
 ngx_http_sluice_ctx_t *
 ngx_http_sluice_create_ctx(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t     *cln;
-    ngx_http_sluice_ctx_t  *ctx;
+    ngx_pool_cleanup_t      *cln;
+    ngx_http_sluice_ctx_t   *ctx;
+    ngx_http_sluice_room_t  *room;
 
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_sluice_ctx_t));
+    cln = ngx_pool_cleanup_add(r->pool, 0);
     if (cln == NULL) {
         return NULL;
     }
 
-    ctx = cln->data;
-    ngx_memzero(ctx, sizeof(ngx_http_sluice_ctx_t));
+    room = ngx_http_sluice_get_room(r->connection->log);
+    if (room == NULL) {
+        return NULL;
+    }
 
+    /* by memset() itself: a size that is known becomes a slow "rep stos" */
+
+    ngx_explicit_memzero(room, offsetof(ngx_http_sluice_room_t, charges));
+
+    ctx = &room->ctx;
     ctx->request = r;
     ctx->outcome = SLUICE_OUTCOME_OPEN;
+    ctx->spare = &room->try;
+    ctx->charges = room->charges;
 
     cln->handler = ngx_http_sluice_cleanup;
+    cln->data = ctx;
 
     ngx_http_set_ctx(r, ctx, ngx_http_sluice_module);
 
@@ -459,4 +492,41 @@ ngx_http_sluice_cleanup(void *data)
     ngx_http_sluice_conn_give(ctx, 0);
 
     ngx_http_sluice_usage_push(ctx);
+
+    ngx_http_sluice_free_room((ngx_http_sluice_room_t *) ctx);
+}
+
+
+static ngx_http_sluice_room_t *
+ngx_http_sluice_get_room(ngx_log_t *log)
+{
+    ngx_http_sluice_room_t  *room;
+
+    room = ngx_http_sluice_rooms;
+
+    if (room == NULL) {
+        return ngx_alloc(sizeof(ngx_http_sluice_room_t), log);
+    }
+
+    ngx_http_sluice_rooms = room->next;
+
+    return room;
+}
+
+
+static void
+ngx_http_sluice_free_room(ngx_http_sluice_room_t *room)
+{
+#if (NGX_DEBUG_PALLOC || __SANITIZE_ADDRESS__)
+
+    /* who comes to it too late is to be seen */
+
+    ngx_free(room);
+
+#else
+
+    room->next = ngx_http_sluice_rooms;
+    ngx_http_sluice_rooms = room;
+
+#endif
 }

@@ -247,7 +247,9 @@ ngx_http_sluice_egress_origins(ngx_conf_t *cf,
                 ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                               "no proxy leads to \"%V\": upstream \"%V\" in "
                               "%s:%ui has \"sluice_egress\"",
-                              &server[i].name, &eu->upstream->host,
+                              server[i].name.len ? &server[i].name
+                                                 : &server[i].addrs[n].name,
+                              &eu->upstream->host,
                               eu->upstream->file_name, eu->upstream->line);
                 return NGX_ERROR;
             }
@@ -603,7 +605,12 @@ ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e)
 
     if (result != SLUICE_BALANCE_TAKEN) {
         e->none = 1;
-        e->direct = e->conf->direct;
+        e->direct = e->conf->direct && !strict;
+
+        /* that of an earlier try is another proxy's: keepalive may have one */
+
+        ngx_memzero(&e->way, sizeof(ngx_http_sluice_way_t));
+
         return NGX_DECLINED;
     }
 
@@ -757,11 +764,13 @@ ngx_http_sluice_egress_tls(ngx_http_sluice_egress_t *e)
     size_t                     len;
     ngx_str_t                  name, certificate;
     sluice_hash_t              hash;
+#if (NGX_HTTP_SSL)
     ngx_http_upstream_t       *u;
     ngx_http_upstream_conf_t  *conf;
 
     u = e->u;
     conf = u->conf;
+#endif
 
     ngx_str_null(&name);
     ngx_str_null(&certificate);
@@ -912,7 +921,9 @@ ngx_http_sluice_egress_outer_notify(ngx_peer_connection_t *pc, void *data,
 ngx_uint_t
 ngx_http_sluice_egress_blamed(ngx_http_sluice_egress_t *e)
 {
-    return e != NULL && e->blamed;
+    /* the one before a redirect says nothing of this upstream */
+
+    return e != NULL && e->blamed && e->u == e->request->upstream;
 }
 
 

@@ -11,9 +11,9 @@
 
 static void ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold);
-static ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
+static ngx_inline ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
-    ngx_uint_t prefer, sluice_balance_hold_t *hold,
+    ngx_uint_t prefer, uint64_t now, sluice_balance_hold_t *hold,
     sluice_balance_result_t *result, uint64_t *retry);
 static void ngx_http_sluice_key_cleanup(void *data);
 static ngx_int_t ngx_http_sluice_key_clone(ngx_http_request_t *r,
@@ -80,20 +80,18 @@ ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf)
 
 /*
  * Takes a key for what this location asks for, if the request has none of its
- * pool.  NGX_BUSY: none is to be had for *retry milliseconds (UINT64_MAX:
- * nobody knows); *status is what to refuse with.  NGX_ERROR: a value that the
- * location needs for it is none.
+ * pool; now: the clock, in milliseconds, just read.  NGX_BUSY: none is to be
+ * had for *retry milliseconds (UINT64_MAX: nobody knows); *status is what to
+ * refuse with.  NGX_ERROR: a value that the location needs for it is none.
  */
 
 ngx_int_t
 ngx_http_sluice_key_take(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    uint64_t *retry, ngx_uint_t *status)
+    uint64_t now, uint64_t *retry, ngx_uint_t *status)
 {
     ngx_int_t                rc;
     ngx_uint_t               prefer;
-    ngx_http_cleanup_t      *cln;
-    sluice_balance_set_t     had;
     sluice_balance_hold_t    hold;
     sluice_balance_result_t  result;
 
@@ -107,7 +105,9 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
               && !ctx->failed)
              ? ctx->hold.member : SLUICE_BALANCE_MAX;
 
-    ngx_http_sluice_key_give(ctx);
+    if (ctx->key != NULL) {
+        ngx_http_sluice_key_give(ctx);
+    }
 
     *status = NGX_HTTP_SERVICE_UNAVAILABLE;
 
@@ -120,23 +120,16 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 
     /* given back before the log phase, where no variable may have it */
 
-    if (!ctx->cleanup) {
-        cln = ngx_http_cleanup_add(r, 0);
-        if (cln == NULL) {
-            return NGX_ERROR;
-        }
-
-        cln->handler = ngx_http_sluice_key_cleanup;
-        cln->data = ctx;
-
-        ctx->cleanup = 1;
+    if (ctx->cleanup.handler == NULL) {
+        ctx->cleanup.handler = ngx_http_sluice_key_cleanup;
+        ctx->cleanup.data = ctx;
+        ctx->cleanup.next = r->main->cleanup;
+        r->main->cleanup = &ctx->cleanup;
     }
-
-    ngx_memzero(&had, sizeof(sluice_balance_set_t));
 
     /* not over the last one's: what that was charged may still be settled */
 
-    rc = ngx_http_sluice_key_choose(r, slcf->key, &had, prefer, &hold,
+    rc = ngx_http_sluice_key_choose(r, slcf->key, NULL, prefer, now, &hold,
                                     &result, retry);
     if (rc != NGX_OK) {
 
@@ -178,10 +171,10 @@ ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
 }
 
 
-static ngx_int_t
+static ngx_inline ngx_int_t
 ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
-    ngx_uint_t prefer, sluice_balance_hold_t *hold,
+    ngx_uint_t prefer, uint64_t now, sluice_balance_hold_t *hold,
     sluice_balance_result_t *result, uint64_t *retry)
 {
     uint64_t  hash, tokens;
@@ -202,8 +195,8 @@ ngx_http_sluice_key_choose(ngx_http_request_t *r,
     }
 
     *result = sluice_balance_take(conf->pool->balance, had, prefer, hash,
-                                  tokens, conf->pool->policy.probe,
-                                  sluice_clock_ms(), hold, retry);
+                                  tokens, conf->pool->policy.probe, now,
+                                  hold, retry);
 
     return (*result == SLUICE_BALANCE_TAKEN) ? NGX_OK : NGX_BUSY;
 }
@@ -223,8 +216,8 @@ ngx_http_sluice_key_next(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     }
 
     return ngx_http_sluice_key_choose(r, ctx->key_conf, had,
-                                      SLUICE_BALANCE_MAX, hold, &result,
-                                      &retry);
+                                      SLUICE_BALANCE_MAX, sluice_clock_ms(),
+                                      hold, &result, &retry);
 }
 
 
@@ -282,8 +275,7 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     sluice_answer_t answer, sluice_member_reason_t reason, ngx_uint_t status,
     uint64_t hint)
 {
-    int       state;
-    uint64_t  now;
+    int  state;
 
     if (ctx->judged) {
         return;
@@ -302,15 +294,13 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
         ctx->allowed = 1;
     }
 
-    /* one that is well, and was, has no deadline to be compared with */
-
-    now = (answer == SLUICE_ANSWER_WELL
-           && sluice_member_healthy(ctx->key->line))
-          ? ctx->hold.try.began : sluice_clock_ms();
+    if (answer == SLUICE_ANSWER_WELL && sluice_member_fine(ctx->key->line)) {
+        return;
+    }
 
     state = sluice_member_answer(ctx->key->line, &ctx->pool->policy,
                                  &ctx->hold.try, answer, reason, status,
-                                 hint, now);
+                                 hint, sluice_clock_ms());
 
     if (state != -1) {
         ngx_http_sluice_key_told(r, ctx->pool, ctx->key, state, reason,
@@ -353,7 +343,7 @@ ngx_http_sluice_key_denied(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
  * A request may be one that no key is good for: a client that asks for what the
  * account may not have would have its keys disabled, one by one.  So a 403
  * counts against a key if another one was let through with the same request,
- * and a 401 if no other one was denied besides.
+ * and a 401 if no other one was denied besides.  There is ctx->denied.
  */
 
 void
@@ -365,7 +355,7 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
     sluice_answer_t            answer;
     ngx_http_sluice_denied_t  *denied;
 
-    if (ctx->denied == NULL || ctx->denied->nelts == 0) {
+    if (ctx->denied->nelts == 0) {
         return;
     }
 
@@ -482,11 +472,12 @@ ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx)
         return;
     }
 
-    if (ctx->tried) {
+    if (!ctx->tried) {
+        sluice_member_forgo(ctx->key->line, &ctx->hold.try);
+
+    } else if (!ctx->judged) {
         ngx_http_sluice_key_judge(ctx->request, ctx, SLUICE_ANSWER_NONE,
                                   SLUICE_REASON_NONE, 0, SLUICE_NEVER);
-    } else {
-        sluice_member_forgo(ctx->key->line, &ctx->hold.try);
     }
 
     if (!ctx->sent && ctx->charged) {
@@ -502,12 +493,20 @@ ngx_http_sluice_key_give(ngx_http_sluice_ctx_t *ctx)
 static void
 ngx_http_sluice_key_cleanup(void *data)
 {
-    ngx_http_sluice_key_give(data);
-    ngx_http_sluice_key_blame(data);
+    ngx_http_sluice_ctx_t *ctx = data;
+
+    ngx_http_sluice_key_give(ctx);
+
+    if (ctx->denied != NULL) {
+        ngx_http_sluice_key_blame(ctx);
+    }
 }
 
 
-/* in the log phase: what was used is known now, or never will be */
+/*
+ * In the log phase, of what was charged by a location with settle=: what was
+ * used is known now, or never will be.
+ */
 
 void
 ngx_http_sluice_key_settle(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
@@ -515,8 +514,7 @@ ngx_http_sluice_key_settle(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
     off_t      n;
     ngx_str_t  text;
 
-    if (!ctx->charged || !ctx->sent || ctx->key_conf->settle == NULL
-        || ngx_http_sluice_process.slot == SLUICE_SLOTS
+    if (!ctx->sent || ngx_http_sluice_process.slot == SLUICE_SLOTS
         || ngx_http_sluice_value(r, ctx->key_conf->settle, &text) != NGX_OK)
     {
         return;
@@ -559,7 +557,8 @@ ngx_http_sluice_key_clone(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    return ngx_http_sluice_key_take(r, slcf, ctx, &retry, &status);
+    return ngx_http_sluice_key_take(r, slcf, ctx, sluice_clock_ms(), &retry,
+                                    &status);
 }
 
 

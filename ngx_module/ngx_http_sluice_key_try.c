@@ -171,9 +171,14 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    t = ngx_pcalloc(r->pool, sizeof(ngx_http_sluice_try_t));
+    t = ctx->spare;
+    ctx->spare = NULL;
+
     if (t == NULL) {
-        return NGX_ERROR;
+        t = ngx_pcalloc(r->pool, sizeof(ngx_http_sluice_try_t));
+        if (t == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     t->request = r;
@@ -946,7 +951,10 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     }
 
     ngx_http_sluice_key_give(t->ctx);
-    ngx_http_sluice_key_blame(t->ctx);
+
+    if (t->ctx->denied != NULL) {
+        ngx_http_sluice_key_blame(t->ctx);
+    }
 }
 
 

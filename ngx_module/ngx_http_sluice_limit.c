@@ -159,10 +159,11 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
 
     /* room for two tables a zone, which changes of size need */
 
-    if (ngx_http_sluice_grow(r->pool, (void **) &ctx->charges, ctx->ncharges,
-                             2 * slcf->limits->nelts,
-                             sizeof(ngx_http_sluice_charge_t))
-        != NGX_OK)
+    if (ctx->ncharges + 2 * slcf->limits->nelts > NGX_HTTP_SLUICE_CHARGES
+        && ngx_http_sluice_grow(r->pool, (void **) &ctx->charges,
+                                ctx->ncharges, 2 * slcf->limits->nelts,
+                                sizeof(ngx_http_sluice_charge_t))
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -233,7 +234,9 @@ ngx_http_sluice_limit_amounts(ngx_http_request_t *r,
 
     /* a former table may have a smaller scale: there it counts as the most */
 
-    if (*max / limit->zone->limit.scale > SLUICE_LIMIT_UNITS_MAX) {
+    if (*max > SLUICE_LIMIT_UNITS_MAX
+        && *max / limit->zone->limit.scale > SLUICE_LIMIT_UNITS_MAX)
+    {
         ngx_http_sluice_complain(r, "a limit is more than the scale of its "
                                  "zone allows: zone",
                                  &limit->zone->named.name);
@@ -286,7 +289,9 @@ ngx_http_sluice_zone_key(ngx_http_request_t *r,
 
     if (conf->by_client) {
 
-        if (ngx_http_sluice_client_get(r, slcf, &ctx->client) != NGX_OK) {
+        if (!ctx->client.known
+            && ngx_http_sluice_client_get(r, slcf, &ctx->client) != NGX_OK)
+        {
             return NGX_ERROR;
         }
 

@@ -471,7 +471,7 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     if ((conf->limits != NULL || conf->conns != NULL || conf->key != NULL
-         || conf->usage)
+         || conf->usage || smcf->proxy_pools.nelts)
         && ngx_http_sluice_refusal_other(clcf))
     {
         smcf->other_answers = 1;
@@ -479,11 +479,11 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     /* a server may still be completed by its locations */
 
-    if (clcf->name.len == 0 && clcf->locations != NULL) {
+    if (clcf->loc_conf == NULL && clcf->locations != NULL) {
         return NGX_CONF_OK;
     }
 
-    if (ngx_http_sluice_egress_check(cf, conf, &clcf->name) != NGX_OK
+    if (ngx_http_sluice_egress_check(cf, prev, conf, &clcf->name) != NGX_OK
         || ngx_http_sluice_limit_check(cf, conf, &clcf->name) != NGX_OK
         || ngx_http_sluice_conn_check(cf, conf, &clcf->name) != NGX_OK)
     {

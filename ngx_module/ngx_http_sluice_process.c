@@ -64,7 +64,7 @@ ngx_http_sluice_process_start(ngx_cycle_t *cycle)
     }
 
     ngx_http_sluice_process_clock();
-    ngx_http_sluice_usage_start();
+    ngx_http_sluice_usage_start(cycle->log);
     ngx_http_sluice_process_acquire(cycle, smcf);
 
     return NGX_OK;

@@ -116,7 +116,7 @@ ngx_http_sluice_proxy_close(ngx_http_sluice_main_conf_t *smcf)
 }
 
 
-/* of the id, where it is and who we are to it: a new password changes nothing */
+/* of the id, the address and the user: a new password changes nothing */
 
 static uint64_t
 ngx_http_sluice_proxy_fingerprint(sluice_pool_t *pool,
@@ -148,9 +148,10 @@ ngx_http_sluice_proxy_addr(ngx_http_sluice_proxy_t *proxy)
 
 
 /*
- * What an end of a handshake says of the proxy.  Who says that the origin
- * cannot be reached works; and a rule of the proxy's against this origin says
- * nothing about others.  Returns as sluice_member_answer().
+ * What an end of a handshake says of the proxy; status: the last of CONNECT.
+ * Who says that the origin cannot be reached works; and a rule of the proxy's
+ * against this origin says nothing about others.  Returns as
+ * sluice_member_answer().
  */
 
 int
@@ -183,6 +184,10 @@ ngx_http_sluice_proxy_judge(ngx_http_sluice_proxy_t *proxy,
 
     default:
         answer = SLUICE_ANSWER_ERROR;
+    }
+
+    if (proxy->url.scheme != SLUICE_PROXY_HTTP) {
+        status = 0;
     }
 
     /* one that is well, and was, has no deadline to be compared with */
@@ -255,7 +260,9 @@ ngx_http_sluice_proxy_begin(ngx_http_sluice_ctx_t *ctx,
 {
     ngx_str_t  *id;
 
-    if (ctx->entry != NULL) {
+    /* as many as the record describes: no long list crowds out the rest */
+
+    if (ctx->entry != NULL && ctx->npassages < SLUICE_RECORD_TRIES) {
         id = (proxy != NULL) ? &proxy->id : &ngx_http_sluice_direct;
 
         (void) sluice_record_add(&ctx->entry->record, SLUICE_ITEM_PROXY,

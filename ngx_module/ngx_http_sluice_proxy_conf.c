@@ -28,8 +28,8 @@ static char *ngx_http_sluice_egress_parse(ngx_conf_t *cf,
     ngx_http_sluice_egress_conf_t **to);
 static ngx_uint_t ngx_http_sluice_egress_tied(
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *id);
-static ngx_http_upstream_srv_conf_t *ngx_http_sluice_egress_literal(
-    ngx_conf_t *cf);
+static ngx_uint_t ngx_http_sluice_egress_literal(ngx_conf_t *cf,
+    ngx_http_upstream_conf_t **literal);
 
 
 static ngx_http_sluice_pool_line_t  ngx_http_sluice_proxy_lines[] = {
@@ -595,7 +595,7 @@ ngx_http_sluice_egress_upstream(ngx_conf_t *cf, ngx_command_t *cmd,
 }
 
 
-/* a key may go with a proxy of its own: whichever pool it is of, there is one */
+/* a key may go with a proxy of its own: some pool has it */
 
 ngx_int_t
 ngx_http_sluice_egress_ties(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
@@ -660,9 +660,12 @@ ngx_http_sluice_egress_tied(ngx_http_sluice_main_conf_t *smcf, ngx_str_t *id)
 
 ngx_int_t
 ngx_http_sluice_egress_check(ngx_conf_t *cf,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location)
+    ngx_http_sluice_loc_conf_t *prev, ngx_http_sluice_loc_conf_t *slcf,
+    ngx_str_t *location)
 {
+    ngx_uint_t                     n;
     ngx_http_core_loc_conf_t      *clcf;
+    ngx_http_upstream_conf_t      *literal;
     ngx_http_sluice_srv_conf_t    *sscf;
     ngx_http_upstream_srv_conf_t  *us, **wanted;
     ngx_http_sluice_main_conf_t   *smcf;
@@ -671,10 +674,26 @@ ngx_http_sluice_egress_check(ngx_conf_t *cf,
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     if (clcf->handler == NULL) {
+
+        /* an "if" and its like: its location's */
+
+        slcf->handler = clcf->noname ? prev->handler : NULL;
         return NGX_OK;
     }
 
-    us = ngx_http_sluice_egress_literal(cf);
+    slcf->handler = clcf->handler;
+
+    n = ngx_http_sluice_egress_literal(cf, &literal);
+
+    /* it has inherited the upstream of a module that is not asked here */
+
+    if (clcf->noname && prev->handler != NULL
+        && prev->handler != slcf->handler)
+    {
+        n = 2;
+    }
+
+    us = (n == 1) ? literal->upstream : NULL;
 
     sscf = (us != NULL && us->srv_conf != NULL)
            ? ngx_http_conf_upstream_srv_conf(us, ngx_http_sluice_module)
@@ -694,8 +713,26 @@ ngx_http_sluice_egress_check(ngx_conf_t *cf,
         slcf->proxies = conf->pool;
     }
 
+#if (NGX_HTTP_CACHE)
+
+    /* what is in the cache needs none */
+
+    if (us != NULL && literal->cache) {
+        slcf->proxies = NULL;
+    }
+
+#endif
+
     if (slcf->egress == NULL || slcf->egress->pool == NULL) {
         return NGX_OK;
+    }
+
+    if (n > 1) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "location \"%V\" has \"sluice_egress\", and passes "
+                      "requests in several ways, of which some would bypass "
+                      "it: write a location for each of them", location);
+        return NGX_ERROR;
     }
 
     if (us == NULL) {
@@ -733,12 +770,16 @@ ngx_http_sluice_egress_check(ngx_conf_t *cf,
 }
 
 
-/* the upstream that a location's proxy_pass, or its like, names as it is */
+/*
+ * Of the upstreams that a location's proxy_pass, or its like, names as they
+ * are, one; and how many there are.  An "if" has those of its location, too.
+ */
 
-static ngx_http_upstream_srv_conf_t *
-ngx_http_sluice_egress_literal(ngx_conf_t *cf)
+static ngx_uint_t
+ngx_http_sluice_egress_literal(ngx_conf_t *cf,
+    ngx_http_upstream_conf_t **literal)
 {
-    ngx_uint_t                  i, n;
+    ngx_uint_t                  i, n, found;
     ngx_http_conf_ctx_t        *ctx;
     ngx_http_upstream_conf_t   *conf;
 
@@ -751,6 +792,8 @@ ngx_http_sluice_egress_literal(ngx_conf_t *cf)
     };
 
     ctx = cf->ctx;
+    found = 0;
+    *literal = NULL;
 
     for (i = 0; cf->cycle->modules[i]; i++) {
 
@@ -767,12 +810,13 @@ ngx_http_sluice_egress_literal(ngx_conf_t *cf)
             conf = ctx->loc_conf[cf->cycle->modules[i]->ctx_index];
 
             if (conf != NULL && conf->upstream != NULL) {
-                return conf->upstream;
+                *literal = conf;
+                found++;
             }
         }
     }
 
-    return NULL;
+    return found;
 }
 
 

@@ -158,7 +158,10 @@ ngx_http_sluice_tunnel_read(ngx_http_sluice_tunnel_t *t)
         if (err == NGX_EAGAIN) {
             c->read->ready = 0;
 
-            return (ngx_handle_read_event(c->read, 0) == NGX_OK)
+            /* poll() would say again and again that we may send */
+
+            return (ngx_handle_read_event(c->read, 0) == NGX_OK
+                    && ngx_handle_write_event(c->write, 0) == NGX_OK)
                    ? NGX_AGAIN : NGX_ERROR;
         }
 

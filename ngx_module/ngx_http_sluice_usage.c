@@ -7,6 +7,13 @@
 
 #include "ngx_http_sluice.h"
 
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+
+/* request ids that are made at a time */
+#define NGX_HTTP_SLUICE_IDS  64
+
 
 static ngx_int_t ngx_http_sluice_usage_begin(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
@@ -26,14 +33,18 @@ static ngx_int_t ngx_http_sluice_record_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_sluice_request_id_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
+static u_char *ngx_http_sluice_request_id(void);
 static void ngx_http_sluice_request_id_hex(u_char *text, u_char *id);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 
 
-/* a worker's own: one that was made before fork() would be everybody's */
-static uint8_t  ngx_http_sluice_request_id_key[16];
+/* a worker's own: what was made before fork() would be everybody's */
+static EVP_CIPHER_CTX  *ngx_http_sluice_ids_cipher;
+static ngx_uint_t       ngx_http_sluice_ids_left;
+static u_char           ngx_http_sluice_ids[NGX_HTTP_SLUICE_IDS]
+                                           [NGX_HTTP_SLUICE_ID_LEN];
 
 
 static ngx_http_variable_t  ngx_http_sluice_usage_vars[] = {
@@ -56,10 +67,32 @@ ngx_http_sluice_usage_variables(ngx_conf_t *cf)
 
 
 void
-ngx_http_sluice_usage_start(void)
+ngx_http_sluice_usage_start(ngx_log_t *log)
 {
-    sluice_random(ngx_http_sluice_request_id_key,
-                  sizeof(ngx_http_sluice_request_id_key));
+    struct {
+        u_char  key[16];
+        u_char  iv[16];
+    } seed;
+
+    sluice_random(&seed, sizeof(seed));
+
+    if (ngx_http_sluice_ids_cipher == NULL) {
+        ngx_http_sluice_ids_cipher = EVP_CIPHER_CTX_new();
+    }
+
+    if (ngx_http_sluice_ids_cipher == NULL
+        || EVP_EncryptInit_ex(ngx_http_sluice_ids_cipher, EVP_aes_128_ctr(),
+                              NULL, seed.key, seed.iv)
+           != 1)
+    {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "sluice: there will be no request ids, and no request "
+                      "that is recorded with one");
+    }
+
+    ngx_http_sluice_ids_left = 0;
+
+    OPENSSL_cleanse(&seed, sizeof(seed));
 }
 
 
@@ -234,8 +267,7 @@ ngx_http_sluice_usage_begin(ngx_http_request_t *r,
 
     if (r->unparsed_uri.len != 0) {
         len = r->unparsed_uri.len;
-        args = ngx_strlchr(r->unparsed_uri.data, r->unparsed_uri.data + len,
-                           '?');
+        args = memchr(r->unparsed_uri.data, '?', len);
 
         if (args != NULL) {
             len = args - r->unparsed_uri.data;
@@ -303,8 +335,13 @@ ngx_http_sluice_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    ngx_http_sluice_limit_settle(r, ctx);
-    ngx_http_sluice_key_settle(r, ctx);
+    if (ctx->ncharges != 0) {
+        ngx_http_sluice_limit_settle(r, ctx);
+    }
+
+    if (ctx->charged && ctx->key_conf->settle != NULL) {
+        ngx_http_sluice_key_settle(r, ctx);
+    }
 
     if (ctx->entry != NULL) {
         ngx_http_sluice_usage_end(r, ctx->conf, ctx, &ctx->entry->record);
@@ -510,29 +547,23 @@ ngx_http_sluice_header_filter(ngx_http_request_t *r)
 }
 
 
-/*
- * An id of 128 bits, of a counter under a key of the worker's own.  nginx's
- * $request_id is as good and takes it from OpenSSL's generator, at twenty
- * times the price.
- */
-
 static ngx_int_t
 ngx_http_sluice_request_id_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    static uint64_t  counter;
-
-    sluice_hash_t  hash;
+    u_char  *id;
 
     v->data = ngx_pnalloc(r->pool, 2 * NGX_HTTP_SLUICE_ID_LEN);
     if (v->data == NULL) {
         return NGX_ERROR;
     }
 
-    counter++;
-    hash = sluice_siphash(ngx_http_sluice_request_id_key, &counter,
-                          sizeof(counter));
-    ngx_http_sluice_request_id_hex(v->data, (u_char *) &hash);
+    id = ngx_http_sluice_request_id();
+    if (id == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_sluice_request_id_hex(v->data, id);
 
     v->len = 2 * NGX_HTTP_SLUICE_ID_LEN;
     v->valid = 1;
@@ -540,6 +571,37 @@ ngx_http_sluice_request_id_variable(ngx_http_request_t *r,
     v->not_found = 0;
 
     return NGX_OK;
+}
+
+
+/*
+ * An id of 128 bits, of AES in counter mode under a key of the worker's own,
+ * many at a time: 4 ns each.  nginx's $request_id is as good and takes each
+ * from OpenSSL's generator, for 1300 ns.
+ */
+
+static u_char *
+ngx_http_sluice_request_id(void)
+{
+    int  n;
+
+    if (ngx_http_sluice_ids_left == 0) {
+        ngx_memzero(ngx_http_sluice_ids, sizeof(ngx_http_sluice_ids));
+
+        if (ngx_http_sluice_ids_cipher == NULL
+            || EVP_EncryptUpdate(ngx_http_sluice_ids_cipher,
+                                 ngx_http_sluice_ids[0], &n,
+                                 ngx_http_sluice_ids[0],
+                                 sizeof(ngx_http_sluice_ids))
+               != 1)
+        {
+            return NULL;
+        }
+
+        ngx_http_sluice_ids_left = NGX_HTTP_SLUICE_IDS;
+    }
+
+    return ngx_http_sluice_ids[--ngx_http_sluice_ids_left];
 }
 
 

@@ -6,7 +6,6 @@
 
 
 #define SLUICE_BALANCE_ROUNDS   1024            /* of a start's offset       */
-#define SLUICE_BALANCE_AT_ONCE  8               /* members looked at         */
 #define SLUICE_BALANCE_RESTED   (SLUICE_MEMBER_PARTS / 10)
 
 
@@ -19,10 +18,12 @@ typedef struct {
     int32_t           current;      /* smooth round robin's                  */
     uint32_t          max_conns;
     uint16_t          line;
-    uint16_t          conf;         /* index of its configuration            */
+    uint8_t           conf;         /* index of its configuration            */
+    bool              limited;      /* it has windows                        */
 } sluice_balance_peer_t;
 
 _Static_assert(sizeof(sluice_balance_peer_t) == 40, "balance peer");
+_Static_assert(SLUICE_BALANCE_MAX <= 256, "balance peer");
 
 
 struct sluice_balance_s {
@@ -39,7 +40,9 @@ struct sluice_balance_s {
     unsigned                      n;
     unsigned                      nbackups;
     unsigned                      slot;
+    int32_t                       sum;      /* of weights, without backups   */
     bool                          counts;   /* it matters what is in flight  */
+    bool                          at_once;  /* all members in turn           */
 };
 
 
@@ -52,8 +55,9 @@ typedef struct {
     uint64_t                      now;
     bool                          fresh;    /* others are of this call       */
     bool                          early;    /* it need not be well           */
+    const uint16_t               *list;     /* own, if not all have it       */
     unsigned                      n;
-    uint16_t                      list[SLUICE_BALANCE_MAX];
+    uint16_t                      own[SLUICE_BALANCE_MAX];
 
     /* those of them that round robin has decided between, if it has */
     const uint16_t               *turns;
@@ -138,12 +142,17 @@ sluice_balance_init(void *memory, sluice_pool_t *pool,
         peer->weight = conf[i].weight;
         peer->max_conns = conf[i].max_conns;
         peer->line = (uint16_t) conf[i].line;
-        peer->conf = (uint16_t) i;
+        peer->conf = (uint8_t) i;
+        peer->limited = (conf[i].nlimits != 0);
 
         balance->line[k] = peer->line;
         balance->place[i] = (uint16_t) k;
         balance->counts |= (peer->max_conns != 0);
+        balance->sum += conf[i].backup ? 0 : (int32_t) conf[i].weight;
     }
+
+    balance->at_once = (method == SLUICE_BALANCE_ROUND_ROBIN
+                        && !balance->counts && n > balance->nbackups);
 
     sluice_balance_start(balance, 0, 0);
 
@@ -273,20 +282,12 @@ sluice_balance_can(sluice_balance_t *balance, sluice_balance_pick_t *pick,
 }
 
 
-/* what nearly all of them are nearly always: a call for each costs more */
+/* what nearly all of them are nearly always: no more need be asked */
 
 static inline bool
-sluice_balance_all_can(const sluice_balance_peer_t *peer)
+sluice_balance_plain(const sluice_balance_peer_t *peer)
 {
-    unsigned  i;
-
-    for (i = 0; i < SLUICE_BALANCE_AT_ONCE; i++) {
-        if (peer[i].max_conns != 0 || !sluice_member_healthy(peer[i].member)) {
-            return false;
-        }
-    }
-
-    return true;
+    return sluice_member_healthy(peer->member) && peer->max_conns == 0;
 }
 
 
@@ -294,56 +295,41 @@ static void
 sluice_balance_list(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     bool backup)
 {
-    unsigned  i, k, n, end;
+    unsigned                      i, k, n, first, end;
+    const sluice_balance_peer_t  *peer;
 
-    i = backup ? balance->n - balance->nbackups : 0;
+    first = backup ? balance->n - balance->nbackups : 0;
     end = backup ? balance->n : balance->n - balance->nbackups;
-    n = 0;
+    peer = balance->peer;
+    i = first;
 
     /* rendezvous asks those that it would have */
 
     if (balance->method == SLUICE_BALANCE_HASH) {
-        n = end - i;
-        memcpy(pick->list, &balance->all[i], n * sizeof(uint16_t));
         i = end;
     }
 
-    while (i < end) {
-
-        if (end - i >= SLUICE_BALANCE_AT_ONCE
-            && sluice_balance_all_can(&balance->peer[i]))
-        {
-            memcpy(&pick->list[n], &balance->all[i],
-                   SLUICE_BALANCE_AT_ONCE * sizeof(uint16_t));
-            n += SLUICE_BALANCE_AT_ONCE;
-            i += SLUICE_BALANCE_AT_ONCE;
-            continue;
-        }
-
-        for (k = 0; k < SLUICE_BALANCE_AT_ONCE && i < end; k++, i++) {
-            if (sluice_balance_can(balance, pick, i)) {
-                pick->list[n++] = (uint16_t) i;
-            }
-        }
+    while (i < end && sluice_balance_plain(&peer[i])) {
+        i++;
     }
 
-    pick->n = n;
+    pick->list = &balance->all[first];
+    pick->n = i - first;
 
-    if (memcmp(pick->had, &sluice_balance_none_had,
-               sizeof(sluice_balance_set_t))
-        == 0)
-    {
+    if (i == end && pick->had == &sluice_balance_none_had) {
         return;
     }
 
-    for (n = 0, k = 0; k < pick->n; k++) {
-        i = pick->list[k];
-
-        if (!sluice_balance_has(pick->had, balance->peer[i].conf)) {
-            pick->list[n++] = (uint16_t) i;
+    for (n = 0, k = first; k < end; k++) {
+        if ((k < i || sluice_balance_plain(&peer[k])
+             || sluice_balance_can(balance, pick, k))
+            && !sluice_balance_has(pick->had, peer[k].conf))
+        {
+            pick->own[n++] = (uint16_t) k;
         }
     }
 
+    pick->list = pick->own;
     pick->n = n;
 }
 
@@ -377,9 +363,10 @@ sluice_balance_drop(sluice_balance_t *balance, sluice_balance_pick_t *pick,
             continue;
         }
 
-        pick->list[n++] = (uint16_t) i;
+        pick->own[n++] = (uint16_t) i;
     }
 
+    pick->list = pick->own;
     pick->n = n;
 }
 
@@ -442,6 +429,59 @@ sluice_balance_return(sluice_balance_t *balance,
         peer = &balance->peer[pick->turns[k]];
         peer->current -= (int32_t) peer->weight;
     }
+}
+
+
+/*
+ * The same with all members but backups, which are well nearly always: listing
+ * them would cost as much again.  SLUICE_BALANCE_MAX: they are not, and nothing
+ * has changed.
+ */
+
+static unsigned
+sluice_balance_at_once(sluice_balance_t *balance, sluice_balance_pick_t *pick)
+{
+    int32_t                 best;
+    unsigned                n;
+    sluice_balance_peer_t  *peer, *end, *at;
+
+    if (!balance->at_once || pick->had != &sluice_balance_none_had) {
+        return SLUICE_BALANCE_MAX;
+    }
+
+    n = balance->n - balance->nbackups;
+    peer = balance->peer;
+    end = peer + n;
+    at = peer;
+    best = INT32_MIN;
+
+    for ( /* void */ ; peer < end; peer++) {
+
+        if (!sluice_member_healthy(peer->member)) {
+            break;
+        }
+
+        peer->current += (int32_t) peer->weight;
+
+        if (peer->current > best) {
+            best = peer->current;
+            at = peer;
+        }
+    }
+
+    pick->list = balance->all;
+    pick->n = n;
+    pick->turns = balance->all;
+    pick->nturns = n;
+    pick->sum = balance->sum;
+
+    if (peer != end) {
+        pick->nturns = (unsigned) (peer - balance->peer);
+        sluice_balance_return(balance, pick);
+        return SLUICE_BALANCE_MAX;
+    }
+
+    return (unsigned) (at - balance->peer);
 }
 
 
@@ -596,15 +636,17 @@ sluice_balance_rendezvous(sluice_balance_t *balance,
     double                        rest, score, least;
     unsigned                      i, k, at;
     uint64_t                      value;
+    const uint16_t               *list;
     const sluice_balance_peer_t  *peer;
 
+    list = pick->list;
     value = sluice_balance_mix(pick->hash + 0x9e3779b97f4a7c15ull) | 1;
     peer = balance->peer;
     at = SLUICE_BALANCE_MAX;
     least = 1e9;
 
     for (k = 0; k < pick->n; k++) {
-        i = pick->list[k];
+        i = list[k];
 
         /* (1 - u) * 2^53 */
 
@@ -748,7 +790,9 @@ sluice_balance_try(sluice_balance_t *balance,
 
     /* what will not fit is not charged, and nobody is refused for it */
 
-    if (!sluice_balance_fits(balance, i, pick->tokens, pick->now, &retry)) {
+    if (peer->limited
+        && !sluice_balance_fits(balance, i, pick->tokens, pick->now, &retry))
+    {
         return false;
     }
 
@@ -761,7 +805,7 @@ sluice_balance_try(sluice_balance_t *balance,
         return false;
     }
 
-    if (!sluice_balance_charge(balance, hold, pick->now)) {
+    if (peer->limited && !sluice_balance_charge(balance, hold, pick->now)) {
         sluice_pool_give(pool, peer->line, balance->slot);
         return false;
     }
@@ -793,15 +837,14 @@ sluice_balance_from(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     bool      all;
     unsigned  i;
 
-    sluice_balance_list(balance, pick, backup);
+    i = backup ? SLUICE_BALANCE_MAX : sluice_balance_at_once(balance, pick);
 
-    for (all = true; /* void */ ; all = false) {
-
+    if (i == SLUICE_BALANCE_MAX) {
+        sluice_balance_list(balance, pick, backup);
         i = sluice_balance_choose(balance, pick);
+    }
 
-        if (i == SLUICE_BALANCE_MAX) {
-            return false;
-        }
+    for (all = true; i != SLUICE_BALANCE_MAX; all = false) {
 
         if (sluice_balance_try(balance, pick, i, hold)) {
             sluice_balance_taken(balance, pick, i);
@@ -810,7 +853,11 @@ sluice_balance_from(sluice_balance_t *balance, sluice_balance_pick_t *pick,
 
         sluice_balance_return(balance, pick);
         sluice_balance_drop(balance, pick, i, all);
+
+        i = sluice_balance_choose(balance, pick);
     }
+
+    return false;
 }
 
 
@@ -915,12 +962,27 @@ sluice_balance_why(sluice_balance_t *balance,
 }
 
 
+static inline bool
+sluice_balance_empty(const sluice_balance_set_t *set)
+{
+    unsigned  i;
+    uint64_t  bits;
+
+    for (bits = 0, i = 0; i < SLUICE_BALANCE_MAX / 64; i++) {
+        bits |= set->bits[i];
+    }
+
+    return bits == 0;
+}
+
+
 static void
 sluice_balance_ask(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     const sluice_balance_set_t *had, uint64_t tokens, uint64_t probe,
     uint64_t now)
 {
-    pick->had = (had != NULL) ? had : &sluice_balance_none_had;
+    pick->had = (had != NULL && !sluice_balance_empty(had))
+                ? had : &sluice_balance_none_had;
     pick->tokens = tokens;
     pick->probe = probe;
     pick->now = now;
@@ -989,37 +1051,38 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
     unsigned prefer, uint64_t hash, uint64_t tokens, uint64_t probe,
     uint64_t now, sluice_balance_hold_t *hold, uint64_t *retry)
 {
-    unsigned               i;
+    bool                   taken;
+    unsigned               i, backups;
     sluice_balance_pick_t  pick;
 
     sluice_balance_ask(balance, &pick, had, tokens, probe, now);
 
     pick.hash = hash;
 
-    if (prefer < balance->n && !sluice_balance_has(had, prefer)
-        && sluice_balance_try(balance, &pick, balance->place[prefer], hold))
-    {
-        sluice_balance_set(had, prefer);
-        return SLUICE_BALANCE_TAKEN;
+    taken = prefer < balance->n && !sluice_balance_has(pick.had, prefer)
+            && sluice_balance_try(balance, &pick, balance->place[prefer],
+                                  hold);
+
+    for (backups = 0; !taken && backups < 2; backups++) {
+        taken = sluice_balance_from(balance, &pick, backups, hold);
     }
 
-    if (sluice_balance_from(balance, &pick, false, hold)
-        || sluice_balance_from(balance, &pick, true, hold))
-    {
+    if (!taken) {
+        i = sluice_balance_early(balance, &pick);
+        pick.early = true;
+
+        if (i == SLUICE_BALANCE_MAX
+            || !sluice_balance_try(balance, &pick, i, hold))
+        {
+            return sluice_balance_why(balance, &pick, retry);
+        }
+    }
+
+    if (had != NULL) {
         sluice_balance_set(had, hold->member);
-        return SLUICE_BALANCE_TAKEN;
     }
 
-    i = sluice_balance_early(balance, &pick);
-    pick.early = true;
-
-    if (i != SLUICE_BALANCE_MAX && sluice_balance_try(balance, &pick, i, hold))
-    {
-        sluice_balance_set(had, hold->member);
-        return SLUICE_BALANCE_TAKEN;
-    }
-
-    return sluice_balance_why(balance, &pick, retry);
+    return SLUICE_BALANCE_TAKEN;
 }
 
 

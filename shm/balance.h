@@ -136,11 +136,11 @@ sluice_balance_result_t sluice_balance_look(sluice_balance_t *balance,
     uint64_t now, uint64_t *retry);
 
 /*
- * Takes one, and puts it into `had`.  hash: of the value, for HASH.  tokens:
- * the estimate, charged to windows that count them.  probe: ms that a probe,
- * or an early try, has, should it become one.  prefer: a member to be taken if
- * it can be, a backup as well, and SLUICE_BALANCE_MAX for none.  Not TAKEN: as
- * sluice_balance_look().
+ * Takes one, and puts it into `had`, unless that is NULL.  hash: of the value,
+ * for HASH.  tokens: the estimate, charged to windows that count them.  probe:
+ * ms that a probe, or an early try, has, should it become one.  prefer: a
+ * member to be taken if it can be, a backup as well, and SLUICE_BALANCE_MAX for
+ * none.  Not TAKEN: as sluice_balance_look().
  */
 sluice_balance_result_t sluice_balance_take(sluice_balance_t *balance,
     sluice_balance_set_t *had, unsigned prefer, uint64_t hash,

@@ -24,6 +24,21 @@ static const uint32_t  sluice_crc32c_nibble[16] = {
 };
 
 
+static inline uint64_t
+sluice_le64(const uint8_t *p)
+{
+    uint64_t  v;
+
+    memcpy(&v, p, 8);
+
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+
+    return v;
+}
+
+
 static uint32_t
 sluice_crc32c_table(uint32_t crc, const uint8_t *p, size_t len)
 {
@@ -42,13 +57,19 @@ sluice_crc32c_table(uint32_t crc, const uint8_t *p, size_t len)
 __attribute__((target("sse4.2"))) static uint32_t
 sluice_crc32c_sse42(uint32_t crc, const uint8_t *p, size_t len)
 {
-    uint64_t  c, word;
+    uint64_t  c;
 
     c = crc;
 
+    for ( /* void */ ; len >= 32; p += 32, len -= 32) {
+        c = __builtin_ia32_crc32di(c, sluice_le64(p));
+        c = __builtin_ia32_crc32di(c, sluice_le64(p + 8));
+        c = __builtin_ia32_crc32di(c, sluice_le64(p + 16));
+        c = __builtin_ia32_crc32di(c, sluice_le64(p + 24));
+    }
+
     for ( /* void */ ; len >= 8; p += 8, len -= 8) {
-        memcpy(&word, p, 8);
-        c = __builtin_ia32_crc32di(c, word);
+        c = __builtin_ia32_crc32di(c, sluice_le64(p));
     }
 
     crc = (uint32_t) c;
@@ -116,21 +137,6 @@ sluice_crc32c(uint32_t crc, const void *data, size_t len)
     v[2] = sluice_rotl(v[2], 32)
 
 
-static inline uint64_t
-sluice_le64(const uint8_t *p)
-{
-    uint64_t  v;
-
-    memcpy(&v, p, 8);
-
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
-#endif
-
-    return v;
-}
-
-
 sluice_hash_t
 sluice_siphash(const uint8_t key[16], const void *data, size_t len)
 {
@@ -159,8 +165,17 @@ sluice_siphash(const uint8_t key[16], const void *data, size_t len)
         v[0] ^= w;
     }
 
-    for (tail = 0; i < len; i++, tail += 8) {
-        m |= (uint64_t) p[i] << tail;
+    /* the bytes that are left, of a load of eight if there are as many */
+
+    tail = len - i;
+
+    if (tail != 0 && len > 8) {
+        m |= sluice_le64(p + len - 8) >> (64 - 8 * tail);
+
+    } else {
+        for ( /* void */ ; i < len; i++) {
+            m |= (uint64_t) p[i] << 8 * i;
+        }
     }
 
     v[3] ^= m;

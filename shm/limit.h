@@ -199,7 +199,9 @@ sluice_limit_hash_id(const sluice_limit_t *limit, const uint8_t id[16])
 static inline uint32_t
 sluice_limit_units(const sluice_limit_t *limit, uint64_t amount)
 {
-    amount = amount / limit->scale + (amount % limit->scale != 0);
+    if (limit->scale != 1) {
+        amount = amount / limit->scale + (amount % limit->scale != 0);
+    }
 
     return (amount <= SLUICE_LIMIT_UNITS_MAX) ? (uint32_t) amount
                                               : SLUICE_LIMIT_UNITS_MAX + 1;
@@ -209,7 +211,9 @@ sluice_limit_units(const sluice_limit_t *limit, uint64_t amount)
 static inline uint32_t
 sluice_limit_max_units(const sluice_limit_t *limit, uint64_t amount)
 {
-    amount /= limit->scale;
+    if (limit->scale != 1) {
+        amount /= limit->scale;
+    }
 
     return (amount <= SLUICE_LIMIT_UNITS_MAX) ? (uint32_t) amount
                                               : SLUICE_LIMIT_UNITS_MAX;

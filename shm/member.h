@@ -232,6 +232,21 @@ int sluice_member_answer(sluice_member_t *member,
     sluice_answer_t answer, sluice_member_reason_t reason, unsigned status,
     uint64_t hint, uint64_t now);
 
+/* whether WELL would change nothing, which is so nearly always */
+static inline bool
+sluice_member_fine(const sluice_member_t *member)
+{
+    unsigned         i;
+    uint64_t         failed;
+    const uint64_t  *row = (const uint64_t *) member->row;
+
+    for (failed = 0, i = 0; i < 2 * SLUICE_ROWS; i++) {
+        failed |= __atomic_load_n(&row[i], __ATOMIC_ACQUIRE);
+    }
+
+    return sluice_member_healthy(member) && failed == 0;
+}
+
 /* a try that will not be: if it was the probe, or an early one, another is */
 void sluice_member_forgo(sluice_member_t *member,
     const sluice_member_try_t *try);

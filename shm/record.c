@@ -40,7 +40,7 @@ static const char  *sluice_outcomes[SLUICE_OUTCOME_COUNT] = {
     [SLUICE_OUTCOME_KEY]        = "no_key",
     [SLUICE_OUTCOME_ERROR]      = "error",
     [SLUICE_OUTCOME_UNADMITTED] = "unadmitted",
-    [SLUICE_OUTCOME_PROXY]      = "proxy"
+    [SLUICE_OUTCOME_PROXY]      = "no_proxy"
 };
 
 
@@ -290,13 +290,13 @@ sluice_record_crc(const sluice_record_t *record, const uint8_t uuid[16],
     uint64_t position)
 {
     uint32_t       crc;
-    unsigned char  seed[24];
+    unsigned char  seed[28];
 
     memcpy(seed, uuid, 16);
     memcpy(seed + 16, &position, 8);
+    memcpy(seed + 24, &record->length, 4);
 
     crc = sluice_crc32c(0, seed, sizeof(seed));
-    crc = sluice_crc32c(crc, &record->length, sizeof(record->length));
 
     return sluice_crc32c(crc, &record->type, sluice_record_size(record)
                                      - offsetof(sluice_record_t, type));

@@ -63,7 +63,7 @@ qr/\[emerg\] .*getgrnam\("no-such-group"\) failed/
 --- config
     sluice_usage on;
 --- error_log eval
-qr/\[emerg\] .*"sluice_dir" is not set, but there are limits, keys, clients or usage/
+qr/\[emerg\] .*"sluice_dir" is not set, but there are limits, keys, proxies, clients or usage/
 
 
 
@@ -71,4 +71,4 @@ qr/\[emerg\] .*"sluice_dir" is not set, but there are limits, keys, clients or u
 --- http_config
     sluice_limit_zone $remote_addr zone=rpm:64k window=1h;
 --- error_log eval
-qr/\[emerg\] .*"sluice_dir" is not set, but there are limits, keys, clients or usage/
+qr/\[emerg\] .*"sluice_dir" is not set, but there are limits, keys, proxies, clients or usage/

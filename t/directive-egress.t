@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 50;
+plan tests => 59;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -291,6 +291,90 @@ GET /
         }
         location /t/off-upstream {
             proxy_pass http://off;
+        }
+    }
+    location = /none {
+        return 204;
+    }
+--- request
+GET /none
+--- error_code: 204
+
+
+
+=== TEST 27: an if that asks by another protocol
+--- config
+    location /t {
+        sluice_egress eu;
+        proxy_pass http://origin;
+        if ($arg_a) {
+            grpc_pass grpc://$arg_host;
+        }
+    }
+--- error_log eval
+qr/\[emerg\] .*location "\/t" has "sluice_egress", and passes requests in several ways/
+
+
+
+=== TEST 28: ... which has a name, but not the pool
+--- config
+    location /t {
+        sluice_egress eu;
+        proxy_pass http://origin;
+        if ($arg_a) {
+            fastcgi_pass 10.0.0.2:9000;
+        }
+    }
+--- error_log eval
+qr/\[emerg\] .*location "\/t" has "sluice_egress", and passes requests in several ways/
+
+
+
+=== TEST 29: two in one location
+--- config
+    location /t {
+        sluice_egress eu;
+        proxy_pass http://origin;
+        fastcgi_pass 10.0.0.2:9000;
+    }
+--- error_log eval
+qr/\[emerg\] .*location "\/t" has "sluice_egress", and passes requests in several ways/
+
+
+
+=== TEST 30: a location without a name that has others
+--- config
+    location "" {
+        sluice_egress eu;
+        proxy_pass http://$arg_host;
+        location /t {
+            return 204;
+        }
+    }
+--- error_log eval
+qr/\[emerg\] .*location "" has "sluice_egress", and an upstream that is known only at run time would bypass it/
+
+
+
+=== TEST 31: ifs and methods, all of which go there
+--- config
+    location /t {
+        sluice_egress eu;
+        if ($arg_a) {
+            add_header X-A a;
+        }
+        if ($arg_b) {
+            proxy_pass http://10.0.0.3;
+        }
+        limit_except GET {
+            deny all;
+        }
+        proxy_pass http://10.0.0.2;
+    }
+    location /u {
+        sluice_egress eu;
+        if ($arg_a) {
+            grpc_pass grpc://10.0.0.3:80;
         }
     }
     location = /none {

@@ -107,7 +107,7 @@ qr/\[emerg\] .*a key must be "key SECRET id=NAME", "key file:PATH id=NAME" or "k
 --- http_config
     sluice_key_pool p { key sk-secret name=a; }
 --- error_log eval
-qr/\[emerg\] .*invalid parameter 2 of a key: it knows "id=", "weight=", "max_conns=", "limit=", "tokens=" and "backup" in /
+qr/\[emerg\] .*invalid parameter 2 of a key: it knows "id=", "weight=", "max_conns=", "limit=", "tokens=", "proxy=", "strict" and "backup" in /
 
 
 
@@ -361,7 +361,7 @@ qr{\[emerg\] .*key pool "p" has backup keys only in }
 --- http_config
     sluice_key_pool p { key Bearer id=a sk-secret; }
 --- error_log eval
-qr{\[emerg\] .*invalid parameter 3 of a key: it knows "id=", "weight=", "max_conns=", "limit=", "tokens=" and "backup" in }
+qr{\[emerg\] .*invalid parameter 3 of a key: it knows "id=", "weight=", "max_conns=", "limit=", "tokens=", "proxy=", "strict" and "backup" in }
 
 
 
@@ -660,7 +660,7 @@ qr{\[emerg\] .*keys must be "keys file:PATH" or "keys sealed:PATH" in }
 --- user_files eval
 [["keys", "a sk-secret\n"]]
 --- error_log eval
-qr{\[emerg\] .*invalid parameter 2 of a key: it knows "weight=", "max_conns=", "limit=", "tokens=" and "backup" in }
+qr{\[emerg\] .*invalid parameter 2 of a key: it knows "weight=", "max_conns=", "limit=", "tokens=", "proxy=", "strict" and "backup" in }
 
 
 

@@ -10,9 +10,9 @@ require './t/lib/Sluice/Proxy.pm';
 plan tests => 50;
 
 Sluice::Upstream::start('/t' => ["HTTP/1.1 200 X\r\n\r\n", '$body', undef],
-                        '/403' => [Sluice::Upstream::answer(403, 'no')],
-                        '/500' => [Sluice::Upstream::answer(500, 'no')],
-                        '/407' => [Sluice::Upstream::answer(407, 'no')]);
+                        '/403' => [Sluice::Upstream::answer(403, 'no', 'Connection: close')],
+                        '/500' => [Sluice::Upstream::answer(500, 'no', 'Connection: close')],
+                        '/407' => [Sluice::Upstream::answer(407, 'no', 'Connection: close')]);
 Sluice::Proxy::start(eu1 => 'http', s1 => 'socks5', eu2 => 'http');
 
 add_block_preprocessor(sub {

@@ -7,7 +7,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 50;
+plan tests => 41;
 
 Sluice::Upstream::start('/t' => ["HTTP/1.1 200 X\r\nContent-Length: 1\r\n\r\n\$nth"],
                         '/300ms' => [\0.3, Sluice::Upstream::answer(200, 'ok')]);
@@ -65,7 +65,7 @@ __DATA__
 --- response_body_like eval
 ["^1\$", "^2\$"]
 --- response_headers eval
-["X-Proxy: direct 2", "X-Proxy: direct 0"]
+["X-Proxy: direct 3", "X-Proxy: direct 1"]
 --- x_proxies
 eu2
 --- x_records
@@ -92,14 +92,15 @@ eu2
 === TEST 3: a proxy that is up again has the next one
 --- x_rest: 200ms
 --- request eval
-["GET /t", "GET /control/eu1/http", "GET /pause", "GET /t", "GET /t"]
+["GET /t", "GET /control/eu1/http", "GET /control/eu2/socks5", "GET /pause", "GET /t", "GET /t"]
 --- response_body_like eval
-["^1\$", "", "ok", "^1\$", "^2\$"]
+["^1\$", "", "", "ok", "^1\$", "^1\$"]
 --- response_headers_like eval
-["X-Proxy: direct 2", "", "", "X-Proxy: eu1 [12]", "X-Proxy: eu1 [01]"]
+["X-Proxy: direct 3", "", "", "", "X-Proxy: eu[12] 1", "X-Proxy: eu[12] 1"]
 --- x_proxies
 eu2
-~^eu
+~^eu[12]$ ~^(CONNECT|SOCKS5)$
+~^eu[12]$ ~^(CONNECT|SOCKS5)$
 
 
 
@@ -110,7 +111,7 @@ eu2
 --- response_body_like eval
 ["^1\$", "^2\$"]
 --- response_headers eval
-["X-Proxy: eu2 2", "X-Proxy: eu2 0"]
+["X-Proxy: eu2 2", "X-Proxy: eu2 1"]
 --- x_proxies
 eu2 SOCKS5
 --- x_log

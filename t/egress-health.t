@@ -8,8 +8,11 @@ require './t/lib/Sluice/Proxy.pm';
 
 plan tests => 79;
 
-Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'ok')],
-                        '/300ms' => [\0.3, Sluice::Upstream::answer(200, 'ok')]);
+# nothing is kept: each request asks a proxy
+
+my $ok = Sluice::Upstream::answer(200, 'ok', 'Connection: close');
+
+Sluice::Upstream::start('/t' => [$ok], '/300ms' => [\0.3, $ok]);
 Sluice::Proxy::start(eu1 => 'http refuse', eu2 => 'http');
 
 add_block_preprocessor(sub {

@@ -10,7 +10,7 @@ use_hup();
 no_shuffle();
 no_root_location();
 
-plan tests => 40;
+plan tests => 20;
 
 Sluice::Proxy::start(eu1 => 'http close', eu2 => 'http', eu3 => 'http', eu4 => 'http');
 

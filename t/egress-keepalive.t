@@ -176,7 +176,7 @@ eu1 CONNECT
 --- error_code eval
 [200, 502, 200, 200]
 --- response_body_like eval
-["^two.test 1 ", "502 Bad", "^one.test 1 ", "^one.test 2 "]
+["^two.test 1\$", "502 Bad", "^one.test 1\$", "^one.test 2\$"]
 
 
 

@@ -7,13 +7,13 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 92;
+plan tests => 56;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
-Sluice::Upstream::start('/t' => [answer(200, '$key')],
+Sluice::Upstream::start('/t' => ["HTTP/1.1 200 X\r\nContent-Length: 1\r\n\r\n\$key"],
                         'A /next' => [answer(429, 'no')],
-                        '/next' => [answer(200, '$key')]);
+                        '/next' => ["HTTP/1.1 200 X\r\nContent-Length: 1\r\n\r\n\$key"]);
 Sluice::Proxy::start(eu1 => 'http', eu2 => 'socks5', eu3 => 'http');
 
 add_block_preprocessor(sub {
@@ -21,6 +21,7 @@ add_block_preprocessor(sub {
     my $keys = $block->x_keys
                // 'key A id=a; key B id=b; key C id=c; key D id=d;';
     my $balance = $block->x_balance // '';
+    my $egress = $block->x_egress // 'eu';
 
     $block->set_value('http_config', "
         sluice_dir \$TEST_NGINX_SERVER_ROOT/sluice_temp;
@@ -33,7 +34,7 @@ add_block_preprocessor(sub {
         }
         upstream origin {
             server 127.0.0.1:\$TEST_NGINX_SLUICE_PORT;
-            sluice_egress eu;
+            sluice_egress $egress;
             keepalive 8;
         }
     ");
@@ -155,3 +156,32 @@ keys=200@a
 keys=200@b
 keys=429@a+200@b
 keys=200@b
+
+
+
+=== TEST 8: the next key's own rests: it does not leave through the last one's
+--- x_keys: key B id=b proxy=eu3 strict; key A id=a proxy=eu1 strict;
+--- x_proxy: eu3 http close
+--- request eval
+["GET /t", "GET /next"]
+--- error_code eval
+[503, 503]
+--- x_proxies
+eu3
+eu1 CONNECT
+--- x_records
+tries=1 keys=503@b
+tries=2 keys=429@a+503@b
+
+
+
+=== TEST 9: a key that goes with its own or not at all does not go direct
+--- x_keys: key A id=a proxy=eu3 strict;
+--- x_egress: eu direct=allowed
+--- x_proxy: eu3 http close
+--- request eval
+["GET /t", "GET /t"]
+--- error_code eval
+[503, 503]
+--- x_proxies
+eu3

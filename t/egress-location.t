@@ -6,7 +6,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 68;
+plan tests => 47;
 
 Sluice::Proxy::start(eu1 => 'http', us1 => 'socks5');
 
@@ -35,6 +35,7 @@ add_block_preprocessor(sub {
         }
         ' . ($block->http_config // ''));
     $block->set_value('config', '
+        proxy_http_version 1.0;
         add_header X-Proxy $sluice_proxy_id always;
         ' . $block->config);
 });
@@ -95,10 +96,10 @@ eu1
 
 
 
-=== TEST 3: the server's, inherited
+=== TEST 3: inherited
 --- config
-    sluice_egress us;
     location /t {
+        sluice_egress us;
         proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
         location /t/off {
             sluice_egress off;

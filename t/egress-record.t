@@ -78,8 +78,8 @@ __DATA__
 --- response_body eval
 ["ok", "ok"]
 --- x_records
-status=200 tries=1 proxy=eu1 tunnels=1:connected@eu1 field.way=eu1
-status=200 tries=1 proxy=eu1 tunnels=1:reused@eu1 field.way=eu1
+status=200 tries=1 proxy=eu1 tunnels=0:connected@eu1 field.way=eu1
+status=200 tries=1 proxy=eu1 tunnels=0:reused@eu1 field.way=eu1
 --- access_log eval
 [qr{^/t eu1 1 connected 0\.\d{3}$}m]
 
@@ -91,7 +91,7 @@ status=200 tries=1 proxy=eu1 tunnels=1:reused@eu1 field.way=eu1
 GET /t
 --- response_body: ok
 --- x_records
-status=200 tries=1 proxy=eu2 tunnels=1:forbidden@eu1+1:connected@eu2 field.way=eu2
+status=200 tries=1 proxy=eu2 tunnels=0:forbidden@eu1+0:connected@eu2 field.way=eu2
 --- access_log eval
 [qr{^/t eu2 2 connected 0\.\d{3}$}m]
 
@@ -102,7 +102,7 @@ status=200 tries=1 proxy=eu2 tunnels=1:forbidden@eu1+1:connected@eu2 field.way=e
 GET /two
 --- response_body: ok
 --- x_records
-status=200 tries=2 proxy=eu1 tunnels=1:origin@eu1+2:connected@eu1 upstream=~^502@127.0.0.1:1.200@127.0.0.1:\d+$
+status=200 tries=2 proxy=eu1 tunnels=0:origin@eu1+1:connected@eu1 upstream=~^502@127.0.0.1:1.200@127.0.0.1:\d+$
 
 
 
@@ -114,7 +114,7 @@ eu2 socks5 no-method
 GET /allowed
 --- response_body: ok
 --- x_records
-status=200 tries=1 proxy=direct tunnels=1:unreachable@eu1+1:invalid@eu2+1:direct@direct field.way=direct
+status=200 tries=1 proxy=direct tunnels=0:unreachable@eu1+0:denied@eu2+0:direct@direct field.way=direct
 --- access_log eval
 [qr{^/allowed direct 3 direct }m]
 
@@ -128,7 +128,7 @@ eu2 socks5 no-method
 GET /t
 --- error_code: 503
 --- x_records
-outcome=proxy status=503
+outcome=no_proxy status=503
 
 
 

@@ -8,7 +8,7 @@ require './t/lib/Sluice/Proxy.pm';
 
 use File::Temp ();
 
-plan tests => 62;
+plan tests => 52;
 
 Sluice::Proxy::start(eu1 => 'http', eu2 => 'socks5');
 
@@ -51,6 +51,7 @@ add_block_preprocessor(sub {
         }
     ');
     $block->set_value('config', '
+        proxy_http_version 1.0;
         proxy_ssl_server_name on;
         proxy_ssl_verify on;
         proxy_ssl_trusted_certificate $TEST_NGINX_SLUICE_TLS/crt;

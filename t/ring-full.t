@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 66;
+plan tests => 82;
 
 run_tests();
 
@@ -94,17 +94,17 @@ location = /denied {
     return 403;
 }'
 --- pipelined_requests eval
-[("GET /t") x 22, "GET /denied"]
+[("GET /t") x 30, "GET /denied"]
 --- more_headers eval
 "X: " . 'x' x 255
 --- error_code eval
-[(200) x 20, 503, 503, 403]
+[(200) x 28, 503, 503, 403]
 --- x_records eval
-"outcome=admitted status=200 flags=cut\n" x 20
+"outcome=admitted status=200 flags=cut\n" x 28
 --- x_zone
-rpm passed=20 refused=0
+rpm passed=28 refused=0
 --- x_counters
-admitted=20 refused_record=2 recorded=20 truncated=20 dropped=0 unrecorded=1
+admitted=28 refused_record=2 recorded=28 truncated=28 dropped=0 unrecorded=1
 
 
 
@@ -120,12 +120,12 @@ admitted=20 refused_record=2 recorded=20 truncated=20 dropped=0 unrecorded=1
 ' . CORE::join('', map { "sluice_usage_field f$_ \$http_x;\n" } 1 .. 20) . '
 }'
 --- pipelined_requests eval
-[("GET /t") x 22]
+[("GET /t") x 30]
 --- more_headers eval
 "X: " . 'x' x 255
 --- error_code eval
-[(200) x 22]
+[(200) x 30]
 --- x_records eval
-"outcome=admitted status=200\n" x 20
+"outcome=admitted status=200\n" x 28
 --- x_counters
-admitted=22 refused_record=0 recorded=20 dropped=2
+admitted=30 refused_record=0 recorded=28 dropped=2

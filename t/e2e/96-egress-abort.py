@@ -78,7 +78,7 @@ http {
     }
     upstream secret {
         server 127.0.0.1:%(https)d;
-        sluice_egress steady target=origin.test:%(https)d;
+        sluice_egress steady;
         keepalive 8;
         keepalive_timeout 1s;
     }
@@ -151,12 +151,9 @@ ANSWERS = [
     (2, RESET), (2, CUT), (3, STALE),
 ]
 
-DOES = [
-    (50, "good"), (10, "slow"), (8, "bytes"), (2, "glued"), (3, "cut"),
-    (3, "torn"), (1, "stall"), (2, "close"), (2, "reset"), (2, "hole"),
-    (2, "drop"), (2, "abort"), (1, "mute"), (2, "garbage"),
-    *((1, word) for word in hostile.BAD),
-]
+DOES = [(50, hostile.WELL), (10, hostile.SLOW), (8, hostile.BYTES),
+        (4, hostile.VERBOSE), *((2, one) for one in hostile.FAULTS),
+        *((3, one) for one in hostile.BROKEN)]
 
 
 def drawn(rows):
@@ -283,7 +280,7 @@ async def main(nginx, certificate):
 
     upstream.close()
     for proxy in bad:
-        await proxy.close()
+        proxy.close()
 
     return asked
 

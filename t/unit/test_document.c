@@ -233,7 +233,7 @@ test_tunnels(void **state)
     sluice_document_make(&document, &room.record, test_uuid, "host");
     test_valid(&document);
 
-    assert_string_equal(test_text(&document, "outcome"), "proxy");
+    assert_string_equal(test_text(&document, "outcome"), "no_proxy");
     assert_string_equal(test_text(&document, "proxy"), "eu3");
 
 #define tunnel(path, id, name, time)                                          \

@@ -14,7 +14,7 @@ my $MAGIC  = "SLUICE\x1a\n";
 
 my @ITEMS = (undef, qw( request_id client method host uri pool key zone try
                         field proxy tunnel ));
-my @OUTCOMES = qw( open admitted limit no_key error unadmitted proxy );
+my @OUTCOMES = qw( open admitted limit no_key error unadmitted no_proxy );
 # the results of tunnels, shm/tunnel.h
 my @RESULTS = qw( connected reused direct unreachable timeout closed invalid
                   denied forbidden origin );
