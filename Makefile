@@ -281,6 +281,12 @@ nginx-test: $(MODULE) $(BUILD)/sluicectl ## t/*.t: the module in nginx
 	@$(NGINX_ENV) TEST_NGINX_LOAD_MODULES=$(abspath $(MODULE))                \
 	    $(PROVE) -j4 -It/lib t/*.t
 
+.PHONY: matrix
+matrix: $(BUILD)/sluicectl ## t/*.t, or TESTS=, with each nginx of NGX_SRCS="tree tree ..."
+	@test -n "$(NGX_SRCS)"                                                    \
+	    || { echo 'make matrix needs NGX_SRCS="tree tree ..."'; exit 1; }
+	@t/lib/matrix $(BUILD)/matrix "$(or $(TESTS),$(wildcard t/*.t))" $(NGX_SRCS)
+
 $(BUILD)/faults/sluiced: $(wildcard shm/*.[ch] sidecar/*.[ch])
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/faults                        \
 	    CFLAGS="$(CFLAGS) -DSLUICE_FAULTS" $@
@@ -343,7 +349,8 @@ asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t, keys' and egress' load u
 	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
 	    SLUICE_NGINX=$(abspath $(ASAN_NGINX)) SLUICE_MODULE=                   \
 	    $(PROVE) -e '$(PYTHON)' t/e2e/90-keys.py t/e2e/92-keys-abort.py       \
-	             t/e2e/93-egress.py t/e2e/94-egress-abort.py
+	             t/e2e/93-egress.py t/e2e/94-egress-abort.py                   \
+	             t/e2e/96-egress-abort.py
 
 .PHONY: tsan
 tsan: ## the stress of threads, and sluiced, under TSan

@@ -495,6 +495,7 @@ ngx_http_sluice_egress_outer_get(ngx_peer_connection_t *pc, void *data)
 
     e->chosen = 0;
     e->blamed = 0;
+    e->up = 0;
     e->none = 0;
     e->late = 0;
     e->direct = 0;
@@ -903,7 +904,7 @@ ngx_http_sluice_egress_outer_free(ngx_peer_connection_t *pc, void *data,
 
     /* a proxy is no origin, whatever nginx takes it for */
 
-    if (e->blamed) {
+    if (e->blamed || ngx_http_sluice_egress_broken(e)) {
         state &= ~NGX_PEER_FAILED;
     }
 
@@ -955,6 +956,31 @@ ngx_http_sluice_egress_blamed(ngx_http_sluice_egress_t *e)
     /* the one before a redirect says nothing of this upstream */
 
     return e != NULL && e->blamed && e->u == e->request->upstream;
+}
+
+
+/*
+ * That a tunnel has ended before there was an answer: by the proxy or by the
+ * origin, that cannot be told.  A proxy that goes ends the tunnels of all
+ * origins and keys at once; if all of them were blamed, none would be left.
+ */
+
+ngx_uint_t
+ngx_http_sluice_egress_broken(ngx_http_sluice_egress_t *e)
+{
+    ngx_connection_t  *c;
+
+    if (e == NULL || !e->up || e->u != e->request->upstream
+        || e->u->state->header_time != (ngx_msec_t) -1)
+    {
+        return 0;
+    }
+
+    c = e->u->peer.connection;
+
+    return c != NULL && !c->read->timedout && !c->write->timedout
+           && (c->read->eof || c->read->pending_eof || c->read->error
+               || c->write->error);
 }
 
 

@@ -145,6 +145,7 @@ struct ngx_http_sluice_egress_s {
     unsigned                        direct:1;   /* ... and none is needed    */
     unsigned                        swapped:1;  /* u's handlers are ours     */
     unsigned                        blamed:1;   /* a proxy, not the origin   */
+    unsigned                        up:1;       /* the tunnel was there      */
 };
 
 

@@ -673,6 +673,9 @@ ngx_http_sluice_egress_told(ngx_http_sluice_egress_t *e,
         ngx_http_sluice_egress_log(e, result);
     }
 
+    e->up = (result == SLUICE_TUNNEL_REUSED
+             || result == SLUICE_TUNNEL_CONNECTED);
+
     sluice_member_use(e->proxy->line);
 
     ngx_http_sluice_proxy_passage(e, e->proxy, result, time);

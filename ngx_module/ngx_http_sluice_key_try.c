@@ -754,6 +754,12 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
         return;
     }
 
+    /* the proxy's, perhaps */
+
+    if (ngx_http_sluice_egress_broken(t->ctx->egress)) {
+        return;
+    }
+
     answer = (c != NULL && (c->read->timedout || c->write->timedout))
              ? SLUICE_ANSWER_TIMEOUT : SLUICE_ANSWER_ERROR;
 

@@ -8,7 +8,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 39;
+plan tests => 43;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -48,6 +48,12 @@ add_block_preprocessor(sub {
             sluice_egress eu;
             keepalive 4;
         }
+        sluice_key_pool q { key A id=a; breaker errors=1; }
+        upstream both {
+            server 127.0.0.1:\$TEST_NGINX_SLUICE_PORT;
+            server 127.0.0.2:\$TEST_NGINX_SLUICE_PORT;
+            sluice_egress eu;
+        }
         server {
             listen 127.0.0.1:\$TEST_NGINX_RAND_PORT_1;
             return 200 'two';
@@ -70,6 +76,11 @@ add_block_preprocessor(sub {
             proxy_set_header Authorization $sluice_key;
             proxy_pass http://origin;
         }
+        location = /both {
+            sluice_key q;
+            proxy_set_header Authorization $sluice_key;
+            proxy_pass http://both/t;
+        }
         location = /ws {
             proxy_set_header Upgrade x;
             proxy_set_header Connection upgrade;
@@ -77,7 +88,8 @@ add_block_preprocessor(sub {
         }
     ');
     $block->set_value('x_members', "eu eu1 in_flight=0 state=healthy\n"
-                                   . ($block->x_keys // join "\n", map { "p $_ in_flight=0" } qw( a b c )));
+                                   . ($block->x_keys // join "\n", map { "p $_ in_flight=0" } qw( a b c ))
+                                   . "\nq a in_flight=0 state=healthy");
 });
 
 no_root_location();
@@ -178,7 +190,19 @@ cut CONNECT
 
 
 
-=== TEST 9: another protocol
+=== TEST 9: no server and no key rests for it
+--- x_is: gone
+--- request eval
+["GET /both", "GET /both"]
+--- error_code eval
+[502, 502]
+--- x_log
+0: upstream server temporarily disabled
+0: no live upstreams
+
+
+
+=== TEST 10: another protocol
 --- request
 GET /ws
 --- more_headers

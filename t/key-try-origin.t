@@ -125,8 +125,7 @@ __DATA__
 === TEST 1: one server: it is asked again, with another key
 --- request
 GET /one/?a=A&b=B
---- response_body
-1 C 1
+--- response_body_like: ^1 C \d$
 --- x_records
 status=200 tries=3 keys=401@a+401@b+200@c
 
@@ -135,7 +134,7 @@ status=200 tries=3 keys=401@a+401@b+200@c
 === TEST 2: several servers: each in its turn, as often as there are keys
 --- request
 GET /two/?a=A&b=B
---- response_body_like: ^[12] C 1$
+--- response_body_like: ^[12] C \d$
 --- x_records
 status=200 tries=3 keys=401@a+401@b+200@c
 
@@ -159,7 +158,7 @@ status=200 tries=1 keys=~^200@[abc]$
 === TEST 4: least_conn
 --- request
 GET /least/?a=A&b=B
---- response_body_like: C 1
+--- response_body_like: C \d
 --- x_records
 status=200 tries=3 keys=401@a+401@b+200@c
 
@@ -168,7 +167,7 @@ status=200 tries=3 keys=401@a+401@b+200@c
 === TEST 5: hash
 --- request
 GET /hashed/?a=A&b=B
---- response_body_like: C 1
+--- response_body_like: C \d
 --- x_records
 status=200 tries=3 keys=401@a+401@b+200@c
 
@@ -346,7 +345,7 @@ p a used=0 in_flight=0 connect=2
     }
 --- request
 GET /?a=A&b=B
---- response_body_like: C 1
+--- response_body_like: C \d
 --- x_records
 keys=401@a+401@b+200@c
 

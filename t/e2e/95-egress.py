@@ -48,16 +48,18 @@ http {
     add_header X-Proxy "$sluice_proxy_id/$sluice_proxy_result" always;
     %(alone)s
     sluice_proxy_pool all {
+        balance random;
         %(all)s
         probe 127.0.0.1:%(http)d interval=1s timeout=1s;
     }
     upstream all_http {
-        server 127.0.0.1:%(http)d max_fails=0;
+        server 127.0.0.1:%(http)d;
+        server 127.0.0.2:%(http)d;
         sluice_egress all;
         keepalive 8;
     }
     upstream all_https {
-        server localhost:%(https)d max_fails=0;
+        server localhost:%(https)d;
         sluice_egress all;
         keepalive 8;
     }
@@ -243,7 +245,8 @@ async def main(every):
          Say(200, body=b"x" * 100000)))]})
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    await upstream.listen(values["http"])
+    for host in "127.0.0.1", "127.0.0.2":
+        await upstream.listen(values["http"], host)
     await upstream.listen(values["https"], ssl=context)
 
     numbers = iter(range(1, 1 << 30))

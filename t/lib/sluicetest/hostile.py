@@ -7,6 +7,7 @@ import asyncio
 import collections
 import ipaddress
 import os
+import random
 import struct
 
 from .keyed import reset
@@ -33,9 +34,16 @@ SLOW = "slow"
 BYTES = "bytes"                 # one at a time
 VERBOSE = "verbose"             # interim answers and headers, a name
 
+# the tunnel is there, and then
+GLUED = "glued"                 # what is no origin's stands behind the answer
+SHORT = "short"                 # it ends after some bytes of the origin's
+TORN = "torn"                   # the same, by RST
+STALL = "stall"                 # some bytes, and no more
+
 FAULTS = (REFUSE_EARLY, RESET_EARLY, HOLE, GARBAGE, DROP, RESET, MUTE, CUT,
           NOISE, LONG, DENY, NO_ORIGIN)
 GOOD = WELL, SLOW, BYTES, VERBOSE
+BROKEN = GLUED, SHORT, TORN, STALL
 
 
 class Hostile:
@@ -122,6 +130,10 @@ class Hostile:
         if does == SLOW:
             await asyncio.sleep(0.05)
 
+        if does == GLUED:
+            answer += random.choice((b"HTTP/1.1 200 OK\r\n", b"y" * 5000,
+                                     b"\x16\3\3\0\7x"))
+
         for part in [answer] if does != BYTES \
                 else [bytes([byte]) for byte in answer]:
             writer.write(part)
@@ -129,7 +141,10 @@ class Hostile:
             if does == BYTES:
                 await asyncio.sleep(0.001)
 
-        await asyncio.gather(_pump(reader, there), _pump(back, writer))
+        await asyncio.gather(_pump(reader, there),
+                             _break(does, back, writer)
+                             if does in (SHORT, TORN, STALL)
+                             else _pump(back, writer))
 
     async def _ask(self, reader, writer):
         """What it is asked for, and how that is answered."""
@@ -179,6 +194,23 @@ class Hostile:
             DENY: b"\5\2\0\1\0\0\0\0\0\0",
             NO_ORIGIN: b"\5\5\0\1\0\0\0\0\0\0",
         }
+
+
+async def _break(does, reader, writer):
+    left = random.choice((0, 1, 90, 700, 4000))
+
+    try:
+        while left and (data := await reader.read(left)):
+            writer.write(data)
+            await writer.drain()
+            left -= len(data)
+
+        if does == TORN:
+            reset(writer)
+        elif does == STALL:
+            await asyncio.sleep(1)
+    finally:
+        writer.close()
 
 
 async def _pump(reader, writer):

@@ -205,8 +205,12 @@ async def _pieces(reader, headers):
 def reset(writer):
     """Ends a connection with RST."""
     SO_LINGER, SOL_SOCKET = 13, 1
-    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER,
-                                               struct.pack("ii", 1, 0))
+    socket = writer.get_extra_info("socket")
+
+    # one of TLS that the other side has ended has none
+    if socket is not None:
+        socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+
     writer.transport.abort()
 
 
