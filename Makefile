@@ -349,8 +349,7 @@ asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t, keys' and egress' load u
 	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
 	    SLUICE_NGINX=$(abspath $(ASAN_NGINX)) SLUICE_MODULE=                   \
 	    $(PROVE) -e '$(PYTHON)' t/e2e/90-keys.py t/e2e/92-keys-abort.py       \
-	             t/e2e/93-egress.py t/e2e/94-egress-abort.py                   \
-	             t/e2e/96-egress-abort.py
+	             t/e2e/94-egress-abort.py t/e2e/95-egress-integrity.py
 
 .PHONY: tsan
 tsan: ## the stress of threads, and sluiced, under TSan
