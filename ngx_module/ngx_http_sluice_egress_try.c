@@ -32,7 +32,9 @@ static ssize_t ngx_http_sluice_egress_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
 static void ngx_http_sluice_egress_refuse(ngx_http_sluice_egress_t *e);
 static void ngx_http_sluice_egress_finalize(ngx_http_sluice_egress_t *e,
-    ngx_int_t rc);
+    ngx_uint_t status);
+static void ngx_http_sluice_egress_leave(ngx_http_sluice_egress_t *e,
+    ngx_uint_t status);
 static void ngx_http_sluice_egress_log(ngx_http_sluice_egress_t *e,
     sluice_tunnel_result_t result);
 
@@ -562,16 +564,6 @@ ngx_http_sluice_egress_refuse(ngx_http_sluice_egress_t *e)
 
     r = e->request;
 
-    if (e->late) {
-        ngx_http_sluice_egress_finalize(e, NGX_HTTP_GATEWAY_TIME_OUT);
-        return;
-    }
-
-    ngx_http_sluice_count(REFUSED_PROXY);
-    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                  "refusing request, no proxy of pool \"%V\" is up",
-                  &e->conf->pool->named.name);
-
     e->blamed = 1;
     ngx_http_sluice_egress_restore(e);
 
@@ -590,20 +582,27 @@ ngx_http_sluice_egress_refuse(ngx_http_sluice_egress_t *e)
 
 #endif
 
-    e->u->state->status = NGX_HTTP_SERVICE_UNAVAILABLE;
-
-    r->main->count++;
-    (*e->u->cleanup)(r);
-
-    rc = NGX_HTTP_SERVICE_UNAVAILABLE;
-
-    if (r == r->main) {
-        e->ctx->outcome = SLUICE_OUTCOME_PROXY;
-
-        slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
-        rc = ngx_http_sluice_refuse(r, slcf, SLUICE_OUTCOME_PROXY, 0,
-                                    e->retry);
+    if (e->late) {
+        ngx_http_sluice_egress_finalize(e, NGX_HTTP_GATEWAY_TIME_OUT);
+        return;
     }
+
+    ngx_http_sluice_count(REFUSED_PROXY);
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "refusing request, no proxy of pool \"%V\" is up",
+                  &e->conf->pool->named.name);
+
+    if (r != r->main) {
+        ngx_http_sluice_egress_finalize(e, NGX_HTTP_SERVICE_UNAVAILABLE);
+        return;
+    }
+
+    e->ctx->outcome = SLUICE_OUTCOME_PROXY;
+
+    ngx_http_sluice_egress_leave(e, NGX_HTTP_SERVICE_UNAVAILABLE);
+
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+    rc = ngx_http_sluice_refuse(r, slcf, SLUICE_OUTCOME_PROXY, 0, e->retry);
 
     if (rc != NGX_DONE) {
         ngx_http_finalize_request(r, rc);
@@ -614,19 +613,23 @@ ngx_http_sluice_egress_refuse(ngx_http_sluice_egress_t *e)
 /* as ngx_http_upstream_finalize_request() does, which is static */
 
 static void
-ngx_http_sluice_egress_finalize(ngx_http_sluice_egress_t *e, ngx_int_t rc)
+ngx_http_sluice_egress_finalize(ngx_http_sluice_egress_t *e, ngx_uint_t status)
 {
-    ngx_http_request_t  *r;
+    ngx_http_sluice_egress_leave(e, status);
+    ngx_http_finalize_request(e->request, status);
+}
 
-    r = e->request;
 
+/* ends the upstream, and leaves the request to be answered */
+
+static void
+ngx_http_sluice_egress_leave(ngx_http_sluice_egress_t *e, ngx_uint_t status)
+{
     e->blamed = 1;
-    e->u->state->status = rc;
+    e->u->state->status = status;
 
-    r->main->count++;
-    (*e->u->cleanup)(r);
-
-    ngx_http_finalize_request(r, rc);
+    e->request->main->count++;
+    (*e->u->cleanup)(e->request);
 }
 
 
