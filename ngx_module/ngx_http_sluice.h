@@ -579,6 +579,8 @@ char *ngx_http_sluice_pool_block(ngx_conf_t *cf,
     ngx_http_sluice_block_t *block, ngx_array_t *members);
 ngx_int_t ngx_http_sluice_pool_parameter(ngx_conf_t *cf, ngx_str_t *value,
     sluice_balance_conf_t *member);
+ngx_int_t ngx_http_sluice_pool_id(ngx_conf_t *cf, ngx_str_t *value,
+    const char *what, ngx_str_t *id);
 char *ngx_http_sluice_pool_balance(ngx_conf_t *cf, const char *what,
     ngx_uint_t *method, ngx_http_sluice_value_t **hash);
 ngx_int_t ngx_http_sluice_pool_hash(ngx_http_request_t *r,

@@ -366,13 +366,12 @@ ngx_http_sluice_pool_member(ngx_conf_t *cf, ngx_uint_t first,
 
     for (i = first; i < cf->args->nelts; i++) {
 
-        if (id != NULL && ngx_strncmp(value[i].data, "id=", 3) == 0) {
-            id->data = value[i].data + 3;
-            id->len = value[i].len - 3;
-            continue;
-        }
+        n = (id != NULL) ? ngx_http_sluice_pool_id(cf, &value[i], "key", id)
+                         : NGX_DECLINED;
 
-        n = ngx_http_sluice_pool_parameter(cf, &value[i], member);
+        if (n == NGX_DECLINED) {
+            n = ngx_http_sluice_pool_parameter(cf, &value[i], member);
+        }
 
         if (n == NGX_OK) {
             continue;

@@ -224,6 +224,29 @@ ngx_http_sluice_pool_hash(ngx_http_request_t *r,
 }
 
 
+/* id=.  NGX_DECLINED: it is another parameter, which may be a secret */
+
+ngx_int_t
+ngx_http_sluice_pool_id(ngx_conf_t *cf, ngx_str_t *value, const char *what,
+    ngx_str_t *id)
+{
+    if (ngx_strncmp(value->data, "id=", 3) != 0) {
+        return NGX_DECLINED;
+    }
+
+    if (id->data != NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a %s has one \"id=\", not two", what);
+        return NGX_ERROR;
+    }
+
+    id->data = value->data + 3;
+    id->len = value->len - 3;
+
+    return NGX_OK;
+}
+
+
 /* 1ms to 31d, behind so many bytes of a name */
 
 ngx_int_t

@@ -141,10 +141,14 @@ ngx_http_sluice_proxy_line(ngx_conf_t *cf, void *conf)
 
     for (i = 2; i < cf->args->nelts; i++) {
 
-        if (ngx_strncmp(value[i].data, "id=", 3) == 0) {
-            id.data = value[i].data + 3;
-            id.len = value[i].len - 3;
+        rc = ngx_http_sluice_pool_id(cf, &value[i], "proxy", &id);
+
+        if (rc == NGX_OK) {
             continue;
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_CONF_ERROR;
         }
 
         rc = ngx_http_sluice_pool_parameter(cf, &value[i], &member);

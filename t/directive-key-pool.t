@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 
 use File::Temp ();
 
-plan tests => 289;
+plan tests => 292;
 
 # files that are sealed, well and not
 
@@ -930,3 +930,11 @@ GET /
 --- x_log
 1: keys "a" and "c" of pool "p" are the same, under two ids in
 0: "b" of pool "p" are the same
+
+
+
+=== TEST 99: two ids, of which one would be forgotten
+--- http_config
+    sluice_key_pool p { key sk-secret id=a id=b; }
+--- error_log eval
+qr{\[emerg\] .*a key has one "id=", not two in }

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 164;
+plan tests => 167;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -451,3 +451,11 @@ qr{\[emerg\] .*sluice_dir}
 GET /
 --- error_log eval
 []
+
+
+
+=== TEST 56: two ids, of which one would be forgotten
+--- http_config
+    sluice_proxy_pool p { proxy http://u:secret@10.0.0.1:3128 id=a id=b; }
+--- error_log eval
+qr{\[emerg\] .*a proxy has one "id=", not two in }
