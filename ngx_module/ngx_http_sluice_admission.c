@@ -297,7 +297,8 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
     case SLUICE_OUTCOME_PROXY:
         ngx_http_sluice_count(REFUSED_PROXY);
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "refusing request, no proxy of pool \"%V\" is up",
+                      "refusing request, no proxy of pool \"%V\" can be "
+                      "had",
                       ngx_http_sluice_proxy_pool_name(slcf));
         break;
 

@@ -588,9 +588,19 @@ ngx_http_sluice_egress_refuse(ngx_http_sluice_egress_t *e)
     }
 
     ngx_http_sluice_count(REFUSED_PROXY);
-    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                  "refusing request, no proxy of pool \"%V\" is up",
-                  &e->conf->pool->named.name);
+
+    if (e->ctx->taken && e->ctx->key->strict) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "refusing request, key \"%V\" goes with proxy \"%V\" "
+                      "only, and that cannot be had in pool \"%V\"",
+                      &e->ctx->key->id, &e->ctx->key->proxy,
+                      &e->conf->pool->named.name);
+
+    } else {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "refusing request, no proxy of pool \"%V\" can be "
+                      "had", &e->conf->pool->named.name);
+    }
 
     if (r != r->main) {
         ngx_http_sluice_egress_finalize(e, NGX_HTTP_SERVICE_UNAVAILABLE);
@@ -652,7 +662,7 @@ ngx_http_sluice_egress_told(ngx_http_sluice_egress_t *e,
     if (result == SLUICE_TUNNEL_DIRECT) {
         ngx_http_sluice_count(DIRECT);
         ngx_log_error(NGX_LOG_WARN, e->request->connection->log, 0,
-                      "no proxy of pool \"%V\" is up: going to \"%V\" "
+                      "no proxy of pool \"%V\" can be had: going to \"%V\" "
                       "directly", &e->conf->pool->named.name,
                       e->u->peer.name);
 
