@@ -630,6 +630,8 @@ void ngx_http_sluice_proxy_record(ngx_http_sluice_ctx_t *ctx,
 ngx_int_t ngx_http_sluice_egress_init(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf);
 void ngx_http_sluice_egress_start(ngx_http_sluice_main_conf_t *smcf);
+ngx_uint_t ngx_http_sluice_egress_strays(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_upstream_t *u);
 ngx_uint_t ngx_http_sluice_egress_blamed(ngx_http_sluice_egress_t *e);
 ngx_uint_t ngx_http_sluice_egress_broken(ngx_http_sluice_egress_t *e);
 void ngx_http_sluice_egress_end(ngx_http_sluice_egress_t *e);

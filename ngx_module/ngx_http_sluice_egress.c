@@ -948,6 +948,17 @@ ngx_http_sluice_egress_outer_notify(ngx_peer_connection_t *pc, void *data,
 }
 
 
+/* a key that must go with its proxy would go with none */
+
+ngx_uint_t
+ngx_http_sluice_egress_strays(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_upstream_t *u)
+{
+    return ctx->taken && ctx->key->strict
+           && (ctx->egress == NULL || ctx->egress->u != u);
+}
+
+
 /* that the try of nginx's which has failed says nothing of origin or key */
 
 ngx_uint_t

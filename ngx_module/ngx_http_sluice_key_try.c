@@ -460,6 +460,14 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
         return NGX_BUSY;
     }
 
+    if (ngx_http_sluice_egress_strays(t->ctx, u)) {
+        ngx_http_sluice_complain(r, "no request goes out here with a key that "
+                                 "is \"strict\", as nothing says "
+                                 "\"sluice_egress\": pool",
+                                 &t->ctx->pool->named.name);
+        return NGX_ERROR;
+    }
+
     t->former = u->request_sent;
 
     rc = t->get(pc, t->data);

@@ -7,7 +7,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 56;
+plan tests => 61;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -185,3 +185,26 @@ tries=2 keys=429@a+503@b
 [503, 503]
 --- x_proxies
 eu3
+
+
+
+=== TEST 10: nor where nothing says that there are proxies
+--- x_keys: key A id=a proxy=eu3 strict;
+--- x_egress: off
+--- request
+GET /t
+--- error_code: 500
+--- error_log
+no request goes out here with a key that is "strict", as nothing says "sluice_egress": pool "p"
+--- x_proxies
+
+
+
+=== TEST 11: it is said which one is wanted, when others are up
+--- x_keys: key A id=a proxy=eu3 strict;
+--- x_proxy: eu3 http close
+--- request
+GET /t
+--- error_code: 503
+--- error_log
+key "a" goes with proxy "eu3" only, and that cannot be had in pool "eu"
