@@ -286,7 +286,7 @@ ngx_http_sluice_probe_ended(ngx_http_sluice_probe_t *p,
                                         shake->code);
 
     if (state != -1 || result == SLUICE_TUNNEL_FORBIDDEN
-        || result == SLUICE_TUNNEL_DENIED)
+        || result == SLUICE_TUNNEL_DENIED || result == SLUICE_TUNNEL_ORIGIN)
     {
         if (result != SLUICE_TUNNEL_CONNECTED) {
             ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,

@@ -9,7 +9,7 @@ require './t/lib/Sluice/Proxy.pm';
 workers(4);
 master_on();
 
-plan tests => 17;
+plan tests => 19;
 
 Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'ok')],
                         '/2s' => [\2.4, Sluice::Upstream::answer(200, 'ok')]);
@@ -94,3 +94,5 @@ eu eu2 state=healthy
 --- x_members
 eu eu1 state=healthy
 eu eu2 state=healthy
+--- error_log
+for a probe: origin
