@@ -293,7 +293,7 @@ $(BUILD)/faults/sluiced: $(wildcard shm/*.[ch] sidecar/*.[ch])
 
 .PHONY: e2e
 e2e: all $(BUILD)/load $(BUILD)/producer $(BUILD)/faults/sluiced ## all of it with a database, killed again and again
-	@SLUICE_BUILD=$(abspath $(BUILD)) $(PROVE) -j2 -e '$(PYTHON)' t/e2e/*.py
+	@SLUICE_BUILD=$(abspath $(BUILD)) $(PROVE) -j3 -e '$(PYTHON)' t/e2e/*.py
 
 .PHONY: model
 model: ## the lock-free algorithms, every interleaving (spin)
@@ -335,10 +335,6 @@ NGX_TREE    = $(or $(NGX_SRC),                                                 \
 asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t, keys' and egress' load under ASan and UBSan, nginx from source
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS="$(ASAN)"         \
 	    HARDENING= LDFLAGS= unit crash sidecar $(BUILD)/asan/load
-	@$(MAKE) --no-print-directory module
-	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
-	    SLUICE_MODULE=$(abspath $(MODULE)) SLUICE_FLIP_STEP=4                  \
-	    $(PROVE) -e '$(PYTHON)' t/e2e/60-flipped.py
 	@t/lib/build-nginx $(BUILD)/asan/nginx $(NGX_TREE)                         \
 	    --cc-opt "$(ASAN) -fno-sanitize=nonnull-attribute                      \
 	              -DNGX_DEBUG_PALLOC=1 -DNGX_HAVE_NONALIGNED=0"                \
@@ -348,7 +344,9 @@ asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t, keys' and egress' load u
 	    $(PROVE) -j4 -It/lib t/*.t
 	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
 	    SLUICE_NGINX=$(abspath $(ASAN_NGINX)) SLUICE_MODULE=                   \
-	    $(PROVE) -e '$(PYTHON)' t/e2e/90-keys.py t/e2e/92-keys-abort.py       \
+	    SLUICE_FLIP_STEP=4                                                     \
+	    $(PROVE) -j2 -e '$(PYTHON)' t/e2e/60-flipped.py                        \
+	             t/e2e/90-keys.py t/e2e/92-keys-abort.py                       \
 	             t/e2e/94-egress-abort.py t/e2e/95-egress-integrity.py
 
 .PHONY: tsan

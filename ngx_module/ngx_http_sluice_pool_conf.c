@@ -157,6 +157,8 @@ ngx_http_sluice_pool_balance(ngx_conf_t *cf, const char *what,
     ngx_str_t   *value;
     ngx_uint_t   i;
 
+    static const char  *secret[] = { "sluice_key", NULL };
+
     static ngx_str_t  methods[] = {
         [SLUICE_BALANCE_ROUND_ROBIN] = ngx_string("round_robin"),
         [SLUICE_BALANCE_LEAST_USED] = ngx_string("least_used"),
@@ -179,6 +181,15 @@ ngx_http_sluice_pool_balance(ngx_conf_t *cf, const char *what,
 
         if (i != SLUICE_BALANCE_HASH) {
             return NGX_CONF_OK;
+        }
+
+        /* it is empty then, and all would have the same member */
+
+        if (ngx_http_sluice_mentions(&value[2], secret) != NULL) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "$sluice_key is empty when a member of a %s "
+                               "pool is chosen", what);
+            return NGX_CONF_ERROR;
         }
 
         *hash = ngx_palloc(cf->pool, sizeof(ngx_http_sluice_value_t));

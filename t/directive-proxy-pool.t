@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 167;
+plan tests => 170;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -459,3 +459,11 @@ GET /
     sluice_proxy_pool p { proxy http://u:secret@10.0.0.1:3128 id=a id=b; }
 --- error_log eval
 qr{\[emerg\] .*a proxy has one "id=", not two in }
+
+
+
+=== TEST 57: a hash of what is empty
+--- http_config
+    sluice_proxy_pool p { proxy http://u:secret@10.0.0.1:3128 id=a; balance hash "$sluice_key_id $sluice_key"; }
+--- error_log eval
+qr{\[emerg\] .*\$sluice_key is empty when a member of a proxy pool is chosen in }
