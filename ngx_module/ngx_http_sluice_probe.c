@@ -4,24 +4,38 @@
  * handshake with each of them, as often as its pool says, by one worker of all.
  * Whoever comes first does the round, so nobody need be elected, and if he is
  * killed the next round is another's.
+ *
+ * Who says that he cannot reach the host is judged when the others have spoken:
+ * if one of them can, it is the proxy that has no network.
  */
 
 #include "ngx_http_sluice_egress.h"
 
 
 typedef struct {
+    ngx_uint_t                     out;         /* probes that are not ended */
+    ngx_uint_t                     reached;     /* the host, by a proxy      */
+} ngx_http_sluice_round_t;
+
+
+typedef struct {
     ngx_queue_t                    queue;
+    ngx_http_sluice_round_t       *round;
     ngx_http_sluice_proxy_pool_t  *pool;
     ngx_http_sluice_proxy_t       *proxy;
     sluice_member_try_t            try;
     ngx_uint_t                     addr;        /* of the proxy's            */
     ngx_uint_t                     addrs;
     ngx_http_sluice_tunnel_t       tunnel;
+    ngx_uint_t                     waits;       /* for the others, ended     */
 } ngx_http_sluice_probe_t;
 
 
+static void ngx_http_sluice_probe_round(ngx_cycle_t *cycle,
+    ngx_http_sluice_proxy_pool_t *pool);
 static void ngx_http_sluice_probe_begin(ngx_cycle_t *cycle,
-    ngx_http_sluice_proxy_pool_t *pool, ngx_http_sluice_proxy_t *proxy);
+    ngx_http_sluice_round_t *round, ngx_http_sluice_proxy_pool_t *pool,
+    ngx_http_sluice_proxy_t *proxy);
 static ngx_int_t ngx_http_sluice_probe_try(ngx_http_sluice_proxy_t *proxy,
     ngx_msec_t timeout, sluice_member_try_t *try);
 static void ngx_http_sluice_probe_call(ngx_cycle_t *cycle,
@@ -31,6 +45,10 @@ static ngx_int_t ngx_http_sluice_probe_connect(ngx_cycle_t *cycle,
 static void ngx_http_sluice_probe_handler(ngx_event_t *ev);
 static void ngx_http_sluice_probe_ended(ngx_http_sluice_probe_t *p,
     sluice_tunnel_result_t result);
+static void ngx_http_sluice_probe_judge(ngx_http_sluice_probe_t *p,
+    sluice_tunnel_result_t result);
+static void ngx_http_sluice_probe_left(ngx_http_sluice_round_t *round);
+static void ngx_http_sluice_probe_drop(ngx_http_sluice_probe_t *p);
 static void ngx_http_sluice_probe_close(ngx_http_sluice_probe_t *p);
 
 
@@ -43,8 +61,7 @@ ngx_http_sluice_probe_tick(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *smcf)
 {
     uint64_t                        now;
-    ngx_uint_t                      i, n;
-    ngx_http_sluice_proxy_t        *proxies;
+    ngx_uint_t                      i;
     ngx_http_sluice_proxy_pool_t   *pool, **pools;
 
     /* what leaves takes no round from those who stay */
@@ -59,24 +76,50 @@ ngx_http_sluice_probe_tick(ngx_cycle_t *cycle,
     for (i = 0; i < smcf->proxy_pools.nelts; i++) {
         pool = pools[i];
 
-        if (pool->probe.data == NULL
-            || !sluice_pool_round(&pool->pool, now, pool->probe_interval))
+        if (pool->probe.data != NULL
+            && sluice_pool_round(&pool->pool, now, pool->probe_interval))
         {
-            continue;
-        }
-
-        proxies = pool->proxies.elts;
-
-        for (n = 0; n < pool->proxies.nelts; n++) {
-            ngx_http_sluice_probe_begin(cycle, pool, &proxies[n]);
+            ngx_http_sluice_probe_round(cycle, pool);
         }
     }
 }
 
 
 static void
+ngx_http_sluice_probe_round(ngx_cycle_t *cycle,
+    ngx_http_sluice_proxy_pool_t *pool)
+{
+    ngx_uint_t                n;
+    ngx_http_sluice_proxy_t  *proxies;
+    ngx_http_sluice_round_t  *round;
+
+    round = ngx_calloc(sizeof(ngx_http_sluice_round_t), cycle->log);
+    if (round == NULL) {
+        return;
+    }
+
+    if (ngx_http_sluice_probes.next == NULL) {
+        ngx_queue_init(&ngx_http_sluice_probes);
+    }
+
+    /* one more than there are: it does not end before all have begun */
+
+    round->out = 1;
+
+    proxies = pool->proxies.elts;
+
+    for (n = 0; n < pool->proxies.nelts; n++) {
+        ngx_http_sluice_probe_begin(cycle, round, pool, &proxies[n]);
+    }
+
+    ngx_http_sluice_probe_left(round);
+}
+
+
+static void
 ngx_http_sluice_probe_begin(ngx_cycle_t *cycle,
-    ngx_http_sluice_proxy_pool_t *pool, ngx_http_sluice_proxy_t *proxy)
+    ngx_http_sluice_round_t *round, ngx_http_sluice_proxy_pool_t *pool,
+    ngx_http_sluice_proxy_t *proxy)
 {
     ngx_http_sluice_probe_t  *p;
 
@@ -85,6 +128,7 @@ ngx_http_sluice_probe_begin(ngx_cycle_t *cycle,
         return;
     }
 
+    p->round = round;
     p->pool = pool;
     p->proxy = proxy;
 
@@ -98,11 +142,9 @@ ngx_http_sluice_probe_begin(ngx_cycle_t *cycle,
         return;
     }
 
-    if (ngx_http_sluice_probes.next == NULL) {
-        ngx_queue_init(&ngx_http_sluice_probes);
-    }
-
     ngx_queue_insert_tail(&ngx_http_sluice_probes, &p->queue);
+
+    round->out++;
 
     ngx_http_sluice_probe_call(cycle, p);
 }
@@ -130,8 +172,7 @@ ngx_http_sluice_probe_call(ngx_cycle_t *cycle, ngx_http_sluice_probe_t *p)
 
         /* for want of a socket of ours: it says nothing */
 
-        sluice_member_forgo(p->proxy->line, &p->try);
-        ngx_http_sluice_probe_close(p);
+        ngx_http_sluice_probe_drop(p);
     }
 }
 
@@ -233,8 +274,7 @@ ngx_http_sluice_probe_handler(ngx_event_t *ev)
     p = c->data;
 
     if (c->close) {
-        sluice_member_forgo(p->proxy->line, &p->try);
-        ngx_http_sluice_probe_close(p);
+        ngx_http_sluice_probe_drop(p);
         return;
     }
 
@@ -265,45 +305,120 @@ ngx_http_sluice_probe_handler(ngx_event_t *ev)
         return;
 
     default:
-        sluice_member_forgo(p->proxy->line, &p->try);
+        ngx_http_sluice_probe_drop(p);
+    }
+}
+
+
+static void
+ngx_http_sluice_probe_ended(ngx_http_sluice_probe_t *p,
+    sluice_tunnel_result_t result)
+{
+    ngx_http_sluice_round_t  *round;
+
+    round = p->round;
+
+    if (result == SLUICE_TUNNEL_ORIGIN) {
+
+        /* whose fault it is the others will tell */
+
+        ngx_close_connection(p->tunnel.connection);
+        p->tunnel.connection = NULL;
+        p->waits = 1;
+
+    } else {
+        round->reached |= (result == SLUICE_TUNNEL_CONNECTED);
+
+        ngx_http_sluice_probe_judge(p, result);
         ngx_http_sluice_probe_close(p);
     }
+
+    ngx_http_sluice_probe_left(round);
 }
 
 
 /* logged where it changes something, or a probe could not tell */
 
 static void
-ngx_http_sluice_probe_ended(ngx_http_sluice_probe_t *p,
+ngx_http_sluice_probe_judge(ngx_http_sluice_probe_t *p,
     sluice_tunnel_result_t result)
 {
-    int               state;
-    sluice_tunnel_t  *shake;
+    int                      state;
+    sluice_tunnel_t         *shake;
+    sluice_tunnel_result_t   as;
 
     shake = &p->tunnel.shake;
 
-    state = ngx_http_sluice_proxy_judge(p->proxy, &p->try, result,
-                                        shake->code);
+    /* what others can reach, and this one cannot, is its own fault */
 
-    if (state != -1 || result == SLUICE_TUNNEL_FORBIDDEN
-        || result == SLUICE_TUNNEL_DENIED || result == SLUICE_TUNNEL_ORIGIN)
+    as = (result == SLUICE_TUNNEL_ORIGIN && p->round->reached)
+         ? SLUICE_TUNNEL_INVALID : result;
+
+    state = ngx_http_sluice_proxy_judge(p->proxy, &p->try, as, shake->code);
+
+    if (result != SLUICE_TUNNEL_CONNECTED
+        && (state != -1 || result == SLUICE_TUNNEL_FORBIDDEN
+            || result == SLUICE_TUNNEL_DENIED
+            || result == SLUICE_TUNNEL_ORIGIN))
     {
-        if (result != SLUICE_TUNNEL_CONNECTED) {
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                          "no tunnel to \"%V:%ui\" by proxy \"%V\" (\"%V\") "
-                          "for a probe: %s%s%s", &p->pool->probe,
-                          (ngx_uint_t) p->pool->probe_port, &p->proxy->id,
-                          &p->proxy->name, sluice_tunnel_result_name(result),
-                          shake->line_len ? ": " : "", shake->line);
-        }
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "no tunnel to \"%V:%ui\" by proxy \"%V\" (\"%V\") "
+                      "for a probe: %s%s%s%s", &p->pool->probe,
+                      (ngx_uint_t) p->pool->probe_port, &p->proxy->id,
+                      &p->proxy->name, sluice_tunnel_result_name(result),
+                      as != result ? ", which others reach" : "",
+                      shake->line_len ? ": " : "", shake->line);
     }
 
     if (state != -1) {
         ngx_http_sluice_proxy_say(ngx_cycle->log, &p->pool->named.name,
                                   p->proxy, state);
     }
+}
 
+
+/* one of a round has ended: the last one decides about those that wait */
+
+static void
+ngx_http_sluice_probe_left(ngx_http_sluice_round_t *round)
+{
+    ngx_queue_t              *q, *next;
+    ngx_http_sluice_probe_t  *p;
+
+    if (--round->out != 0) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ngx_http_sluice_probes);
+         q != ngx_queue_sentinel(&ngx_http_sluice_probes);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        p = ngx_queue_data(q, ngx_http_sluice_probe_t, queue);
+
+        if (p->round == round) {
+            ngx_http_sluice_probe_judge(p, SLUICE_TUNNEL_ORIGIN);
+            ngx_http_sluice_probe_close(p);
+        }
+    }
+
+    ngx_free(round);
+}
+
+
+/* it says nothing: a fault of our own, or no time for it */
+
+static void
+ngx_http_sluice_probe_drop(ngx_http_sluice_probe_t *p)
+{
+    ngx_http_sluice_round_t  *round;
+
+    round = p->round;
+
+    sluice_member_forgo(p->proxy->line, &p->try);
     ngx_http_sluice_probe_close(p);
+
+    ngx_http_sluice_probe_left(round);
 }
 
 
@@ -337,7 +452,13 @@ ngx_http_sluice_probe_stop(void)
         q = ngx_queue_head(&ngx_http_sluice_probes);
         p = ngx_queue_data(q, ngx_http_sluice_probe_t, queue);
 
-        sluice_member_forgo(p->proxy->line, &p->try);
-        ngx_http_sluice_probe_close(p);
+        /* who waits ends with the last one that does not */
+
+        while (p->waits) {
+            q = ngx_queue_next(q);
+            p = ngx_queue_data(q, ngx_http_sluice_probe_t, queue);
+        }
+
+        ngx_http_sluice_probe_drop(p);
     }
 }

@@ -162,9 +162,8 @@ ngx_http_sluice_proxy_addr(ngx_http_sluice_proxy_t *proxy, ngx_uint_t *first,
 
 /*
  * What an end of a handshake says of the proxy; status: the last of CONNECT.
- * Who says that the origin cannot be reached works; and a rule of the proxy's
- * against this origin says nothing about others.  Returns as
- * sluice_member_answer().
+ * That an origin cannot be reached, by the proxy's word or by its rules, says
+ * nothing about the proxy.  Returns as sluice_member_answer().
  */
 
 int
@@ -178,7 +177,6 @@ ngx_http_sluice_proxy_judge(ngx_http_sluice_proxy_t *proxy,
     switch (result) {
 
     case SLUICE_TUNNEL_CONNECTED:
-    case SLUICE_TUNNEL_ORIGIN:
         answer = SLUICE_ANSWER_WELL;
         break;
 
@@ -191,6 +189,7 @@ ngx_http_sluice_proxy_judge(ngx_http_sluice_proxy_t *proxy,
         answer = SLUICE_ANSWER_TIMEOUT;
         break;
 
+    case SLUICE_TUNNEL_ORIGIN:
     case SLUICE_TUNNEL_FORBIDDEN:
         answer = SLUICE_ANSWER_CLIENT;
         break;

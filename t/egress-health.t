@@ -155,12 +155,12 @@ eu2 1
 
 
 
-=== TEST 9: the origin's fault is a proxy's health
+=== TEST 9: the origin's fault says nothing of a proxy, neither way
 --- x_is: fail_timeout=200ms
 --- request eval
 ["GET /t", "GET /control/eu1/http+502", "GET /pause", "GET /t", "GET /t"]
 --- error_code eval
 [200, 200, 200, 502, 502]
 --- x_members
-eu eu1 in_flight=0 state=healthy
+eu eu1 in_flight=0 state=cooling
 eu eu2 in_flight=0

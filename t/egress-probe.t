@@ -9,7 +9,7 @@ require './t/lib/Sluice/Proxy.pm';
 workers(4);
 master_on();
 
-plan tests => 19;
+plan tests => 25;
 
 Sluice::Upstream::start('/t' => [Sluice::Upstream::answer(200, 'ok')],
                         '/2s' => [\2.4, Sluice::Upstream::answer(200, 'ok')]);
@@ -96,3 +96,18 @@ eu eu1 state=healthy
 eu eu2 state=healthy
 --- error_log
 for a probe: origin
+
+
+
+=== TEST 5: it is if another one reaches it
+--- x_proxy: eu1 http 502
+--- x_is: fail_timeout=60s
+--- request eval
+["GET /pause", "GET /t"]
+--- response_headers eval
+["", "X-Proxy: eu2 1"]
+--- x_members
+eu eu1 state=cooling used=0
+eu eu2 state=healthy
+--- error_log
+for a probe: origin, which others reach: HTTP/1.1 502
