@@ -435,6 +435,7 @@ extern ngx_module_t  ngx_http_sluice_module;
 /* value */
 ngx_int_t ngx_http_sluice_add_vars(ngx_conf_t *cf, ngx_http_variable_t *vars);
 void ngx_http_sluice_set_value(ngx_http_variable_value_t *v, ngx_str_t *value);
+void ngx_http_sluice_set_text(ngx_http_variable_value_t *v, const char *text);
 ngx_int_t ngx_http_sluice_set_number(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, ngx_uint_t n);
 ngx_int_t ngx_http_sluice_compile(ngx_conf_t *cf, ngx_str_t *text,
@@ -448,6 +449,9 @@ ngx_int_t ngx_http_sluice_define(ngx_conf_t *cf,
     ngx_http_sluice_named_t *named, const char *what);
 ngx_int_t ngx_http_sluice_all_defined(ngx_conf_t *cf, ngx_array_t *array,
     const char *what, const char *directive);
+void ngx_http_sluice_sort_upstreams(ngx_array_t *array);
+void *ngx_http_sluice_find_upstream(ngx_array_t *array,
+    ngx_http_upstream_srv_conf_t *us);
 ngx_int_t ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to,
     ngx_str_t *from, const char *what);
 

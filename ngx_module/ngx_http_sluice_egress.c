@@ -18,8 +18,6 @@
 
 #include "ngx_http_sluice_egress.h"
 
-#include <stdlib.h>
-
 
 #define NGX_HTTP_SLUICE_SESSIONS  256
 
@@ -36,8 +34,6 @@ typedef struct {
 
 static ngx_int_t ngx_http_sluice_egress_origins(ngx_conf_t *cf,
     ngx_http_sluice_egress_upstream_t *eu);
-static int ngx_libc_cdecl ngx_http_sluice_egress_cmp(const void *one,
-    const void *two);
 static ngx_http_sluice_egress_upstream_t *ngx_http_sluice_egress_find(
     ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_sluice_egress_inner_init(ngx_http_request_t *r,
@@ -209,9 +205,7 @@ ngx_http_sluice_egress_init(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
         }
     }
 
-    qsort(smcf->egresses.elts, smcf->egresses.nelts,
-          sizeof(ngx_http_sluice_egress_upstream_t),
-          ngx_http_sluice_egress_cmp);
+    ngx_http_sluice_sort_upstreams(&smcf->egresses);
 
     return NGX_OK;
 }
@@ -289,31 +283,15 @@ ngx_http_sluice_egress_origins(ngx_conf_t *cf,
 }
 
 
-static int ngx_libc_cdecl
-ngx_http_sluice_egress_cmp(const void *one, const void *two)
-{
-    const ngx_http_sluice_egress_upstream_t *a = one;
-    const ngx_http_sluice_egress_upstream_t *b = two;
-
-    return ((uintptr_t) a->upstream > (uintptr_t) b->upstream)
-           - ((uintptr_t) a->upstream < (uintptr_t) b->upstream);
-}
-
-
 static ngx_http_sluice_egress_upstream_t *
 ngx_http_sluice_egress_find(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
-    ngx_http_sluice_main_conf_t        *smcf;
-    ngx_http_sluice_egress_upstream_t   key;
+    ngx_http_sluice_main_conf_t  *smcf;
 
     smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
 
-    key.upstream = us;
-
-    return bsearch(&key, smcf->egresses.elts, smcf->egresses.nelts,
-                   sizeof(ngx_http_sluice_egress_upstream_t),
-                   ngx_http_sluice_egress_cmp);
+    return ngx_http_sluice_find_upstream(&smcf->egresses, us);
 }
 
 

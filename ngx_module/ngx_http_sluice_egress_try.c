@@ -22,6 +22,8 @@ static void ngx_http_sluice_egress_up(ngx_http_sluice_egress_t *e);
 static void ngx_http_sluice_egress_failed(ngx_http_sluice_egress_t *e,
     sluice_tunnel_result_t result);
 static void ngx_http_sluice_egress_next(ngx_http_sluice_egress_t *e);
+static void ngx_http_sluice_egress_dialled(ngx_http_sluice_egress_t *e,
+    ngx_connection_t *former, ngx_int_t rc);
 static void ngx_http_sluice_egress_direct(ngx_http_sluice_egress_t *e,
     ngx_connection_t *former);
 static void ngx_http_sluice_egress_adopt(ngx_http_sluice_egress_t *e,
@@ -364,14 +366,8 @@ ngx_http_sluice_egress_failed(ngx_http_sluice_egress_t *e,
 
         rc = ngx_http_sluice_egress_call(&e->u->peer, e);
 
-        if (rc == NGX_OK || rc == NGX_AGAIN) {
-            ngx_http_sluice_egress_adopt(e, former);
-            ngx_post_event(&e->event, &ngx_posted_events);
-            return;
-        }
-
-        if (rc == NGX_ERROR) {
-            ngx_http_sluice_egress_finalize(e, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        if (rc != NGX_DECLINED) {
+            ngx_http_sluice_egress_dialled(e, former, rc);
             return;
         }
     }
@@ -404,14 +400,8 @@ ngx_http_sluice_egress_next(ngx_http_sluice_egress_t *e)
         rc = ngx_http_sluice_egress_dial(pc, e);
     }
 
-    if (rc == NGX_OK || rc == NGX_AGAIN) {
-        ngx_http_sluice_egress_adopt(e, former);
-        ngx_post_event(&e->event, &ngx_posted_events);
-        return;
-    }
-
-    if (rc == NGX_ERROR) {
-        ngx_http_sluice_egress_finalize(e, NGX_HTTP_INTERNAL_SERVER_ERROR);
+    if (rc != NGX_DECLINED) {
+        ngx_http_sluice_egress_dialled(e, former, rc);
         return;
     }
 
@@ -421,6 +411,23 @@ ngx_http_sluice_egress_next(ngx_http_sluice_egress_t *e)
     }
 
     ngx_http_sluice_egress_refuse(e);
+}
+
+
+/* a connection to a proxy is under way, or could not be made at all */
+
+static void
+ngx_http_sluice_egress_dialled(ngx_http_sluice_egress_t *e,
+    ngx_connection_t *former, ngx_int_t rc)
+{
+    if (rc == NGX_ERROR) {
+        ngx_http_sluice_egress_finalize(e, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ngx_http_sluice_egress_adopt(e, former);
+
+    ngx_post_event(&e->event, &ngx_posted_events);
 }
 
 

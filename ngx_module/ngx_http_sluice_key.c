@@ -663,7 +663,6 @@ static ngx_int_t
 ngx_http_sluice_key_state_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_str_t               name;
     ngx_http_sluice_key_t  *key;
     sluice_member_status_t  status;
 
@@ -676,12 +675,9 @@ ngx_http_sluice_key_state_variable(ngx_http_request_t *r,
 
     sluice_member_status(sluice_load16(&key->line->state), &status);
 
-    name.data = (u_char *) sluice_member_state_name(
-                               sluice_member_state(&status,
-                                                   sluice_clock_ms()));
-    name.len = ngx_strlen(name.data);
-
-    ngx_http_sluice_set_value(v, &name);
+    ngx_http_sluice_set_text(v, sluice_member_state_name(
+                                    sluice_member_state(&status,
+                                                        sluice_clock_ms())));
 
     return NGX_OK;
 }

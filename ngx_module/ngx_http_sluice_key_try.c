@@ -19,8 +19,6 @@
 
 #include "ngx_http_sluice_key_try.h"
 
-#include <stdlib.h>
-
 
 typedef struct {
     ngx_http_upstream_srv_conf_t   *upstream;
@@ -54,8 +52,6 @@ static ngx_int_t ngx_http_sluice_try_make(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_output(void *data, ngx_chain_t *in);
 static void ngx_http_sluice_try_finalize_request(ngx_http_request_t *r,
     ngx_int_t rc);
-static int ngx_libc_cdecl ngx_http_sluice_try_cmp(const void *one,
-    const void *two);
 #if (NGX_HTTP_SSL)
 static ngx_int_t ngx_http_sluice_try_set_session(ngx_peer_connection_t *pc,
     void *data);
@@ -103,21 +99,9 @@ ngx_http_sluice_try_init(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
         uscfp[i]->peer.init = ngx_http_sluice_try_init_peer;
     }
 
-    qsort(smcf->upstreams.elts, smcf->upstreams.nelts,
-          sizeof(ngx_http_sluice_upstream_t), ngx_http_sluice_try_cmp);
+    ngx_http_sluice_sort_upstreams(&smcf->upstreams);
 
     return NGX_OK;
-}
-
-
-static int ngx_libc_cdecl
-ngx_http_sluice_try_cmp(const void *one, const void *two)
-{
-    const ngx_http_sluice_upstream_t *a = one;
-    const ngx_http_sluice_upstream_t *b = two;
-
-    return ((uintptr_t) a->upstream > (uintptr_t) b->upstream)
-           - ((uintptr_t) a->upstream < (uintptr_t) b->upstream);
 }
 
 
@@ -276,15 +260,12 @@ ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
 {
     ngx_http_sluice_try_t        *t;
     ngx_http_sluice_loc_conf_t   *slcf;
-    ngx_http_sluice_upstream_t   *su, key;
+    ngx_http_sluice_upstream_t   *su;
     ngx_http_sluice_main_conf_t  *smcf;
 
     smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
 
-    key.upstream = us;
-
-    su = bsearch(&key, smcf->upstreams.elts, smcf->upstreams.nelts,
-                 sizeof(ngx_http_sluice_upstream_t), ngx_http_sluice_try_cmp);
+    su = ngx_http_sluice_find_upstream(&smcf->upstreams, us);
 
     if (su == NULL || su->init(r, us) != NGX_OK) {
         return NGX_ERROR;

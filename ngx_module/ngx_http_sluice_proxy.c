@@ -122,15 +122,13 @@ static uint64_t
 ngx_http_sluice_proxy_fingerprint(sluice_pool_t *pool,
     ngx_http_sluice_proxy_t *proxy)
 {
-    size_t    len;
-    u_char   *p, data[SLUICE_NAME_MAX + 16 + SLUICE_PROXY_HOST_MAX
-                      + SLUICE_PROXY_USER_MAX];
+    u_char   *p, data[SLUICE_NAME_MAX + SLUICE_PROXY_USER_MAX
+                      + sizeof("socks5://[]:65535") + SLUICE_PROXY_HOST_MAX];
     uint64_t  fp;
 
     p = ngx_cpymem(data, proxy->id.data, proxy->id.len + 1);
     p = ngx_cpymem(p, proxy->url.user, proxy->url.user_len);
-    len = ngx_min(proxy->name.len, (size_t) (data + sizeof(data) - p));
-    p = ngx_cpymem(p, proxy->name.data, len);
+    p = ngx_cpymem(p, proxy->name.data, proxy->name.len);
 
     fp = sluice_siphash(pool->file.header.key, data, p - data).lo;
 
@@ -422,7 +420,6 @@ static ngx_int_t
 ngx_http_sluice_proxy_result_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_str_t                   text;
     ngx_http_sluice_passage_t  *passage;
 
     passage = ngx_http_sluice_proxy_last(r);
@@ -432,10 +429,7 @@ ngx_http_sluice_proxy_result_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    text.data = (u_char *) sluice_tunnel_result_name(passage->result);
-    text.len = ngx_strlen(text.data);
-
-    ngx_http_sluice_set_value(v, &text);
+    ngx_http_sluice_set_text(v, sluice_tunnel_result_name(passage->result));
 
     return NGX_OK;
 }

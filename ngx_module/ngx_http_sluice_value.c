@@ -5,7 +5,11 @@
 
 #include "ngx_http_sluice.h"
 
+#include <stdlib.h>
 
+
+static int ngx_libc_cdecl ngx_http_sluice_upstream_cmp(const void *one,
+    const void *two);
 static void ngx_http_sluice_where(ngx_conf_t *cf,
     ngx_http_sluice_named_t *named);
 static ngx_uint_t ngx_http_sluice_sole(ngx_str_t *text, ngx_str_t *name);
@@ -49,6 +53,20 @@ ngx_http_sluice_set_value(ngx_http_variable_value_t *v, ngx_str_t *value)
  * Most values are one variable and nothing else: its own text serves, where
  * a complex value would be measured, allocated and copied for each request.
  */
+
+/* static, or the request's own */
+
+void
+ngx_http_sluice_set_text(ngx_http_variable_value_t *v, const char *text)
+{
+    ngx_str_t  value;
+
+    value.data = (u_char *) text;
+    value.len = ngx_strlen(text);
+
+    ngx_http_sluice_set_value(v, &value);
+}
+
 
 ngx_int_t
 ngx_http_sluice_set_number(ngx_http_request_t *r,
@@ -401,4 +419,38 @@ ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to, ngx_str_t *from,
     ngx_cpystrn(to->data, from->data, from->len + 1);
 
     return NGX_OK;
+}
+
+
+/*
+ * Arrays of what we keep of upstreams, by their addresses: each element begins
+ * with a pointer to its ngx_http_upstream_srv_conf_t.
+ */
+
+void
+ngx_http_sluice_sort_upstreams(ngx_array_t *array)
+{
+    qsort(array->elts, array->nelts, array->size,
+          ngx_http_sluice_upstream_cmp);
+}
+
+
+/* NULL: there is none of it */
+
+void *
+ngx_http_sluice_find_upstream(ngx_array_t *array,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    return bsearch(&us, array->elts, array->nelts, array->size,
+                   ngx_http_sluice_upstream_cmp);
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_sluice_upstream_cmp(const void *one, const void *two)
+{
+    const uintptr_t  *a = one;
+    const uintptr_t  *b = two;
+
+    return (*a > *b) - (*a < *b);
 }
