@@ -5,10 +5,8 @@ is recorded once.  `make asan` runs it with an nginx under ASan and UBSan,
 which must have nothing to say."""
 
 import asyncio
-import glob
 import os
 import random
-import re
 import resource
 import shutil
 import sys
@@ -17,7 +15,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "../lib"))
 
-from sluicetest import pools, ports, tap            # noqa: E402
+from sluicetest import pools, ports, sanitizer, tap            # noqa: E402
 from sluicetest.keyed import (                      # noqa: E402
     ask, ask_and_reset, CUT, Junk, Names, RESET, Say, SILENT, STALE, Upstream)
 from sluicetest.nginx import Nginx                  # noqa: E402
@@ -255,12 +253,10 @@ values = {"files": "/dev/shm/%s.files" % os.path.basename(dir),
                                 "weight=2", "", "", "max_conns=5",
                                 "limit=5000/1m tokens=100000/1m", "backup")))
              for pool in ("plain", "busy")}}
-said = os.path.join(dir, "sanitizer")
 nginx = Nginx(os.path.join(dir, "nginx"), CONF % values, ready=values["port"],
               user="www-data" if os.getuid() == 0 else None, binary=BINARY,
               modules=[MODULE] if MODULE else [], log_level="notice",
-              env={"ASAN_OPTIONS": "detect_leaks=0:log_path=" + said,
-                   "UBSAN_OPTIONS": "print_stacktrace=1:log_path=" + said})
+              env=sanitizer.env(dir))
 
 try:
     with nginx:
@@ -270,14 +266,7 @@ try:
 
     check(asked, upstream, pools.records(values["files"], dir))
 
-    reports = ""
-    for name in glob.glob(said + "*"):
-        with open(name) as file:
-            reports += file.read()
-    tap.is_(reports[:3000], "", "no sanitizer has anything to say")
-    tap.is_(re.findall(r"(?m)^.*(?:exited on signal|exited with code [^0]"
-                       r"|Sanitizer|runtime error).*$", nginx.errors())[:5],
-            [], "and no worker has died")
+    sanitizer.check(dir, nginx)
     tap.is_([key for key in upstream.script if key in nginx.errors()], [],
             "no key is in the log")
 finally:

@@ -7,7 +7,6 @@ UBSan, which must have nothing to say."""
 
 import asyncio
 import collections
-import glob
 import os
 import random
 import re
@@ -20,7 +19,8 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "../lib"))
 
-from sluicetest import hostile, pools, ports, tap, tls      # noqa: E402
+from sluicetest import (                            # noqa: E402
+    hostile, pools, ports, sanitizer, tap, tls)
 from sluicetest.keyed import (                      # noqa: E402
     ask, ask_and_reset, CUT, RESET, reset, Say, STALE, Upstream)
 from sluicetest.nginx import Nginx                  # noqa: E402
@@ -337,13 +337,11 @@ for pool, more in (("steady", "max_fails=0"),
     values[pool] = "\n".join("proxy %s id=%s %s%s;" % (
         url, id, more, " backup" if id == "h3" else "") for id, url in members)
 
-said = os.path.join(dir, "sanitizer")
 nginx = Nginx(os.path.join(dir, "nginx"),
               CONF % values, ready=values["port"],
               user="www-data" if os.getuid() == 0 else None, binary=BINARY,
               modules=[MODULE] if MODULE else [], log_level="notice",
-              env={"ASAN_OPTIONS": "detect_leaks=0:log_path=" + said,
-                   "UBSAN_OPTIONS": "print_stacktrace=1:log_path=" + said})
+              env=sanitizer.env(dir))
 
 try:
     with nginx:
@@ -353,15 +351,8 @@ try:
 
     check(asked, pools.records(values["files"], dir))
 
-    reports = ""
-    for name in glob.glob(said + "*"):
-        with open(name) as file:
-            reports += file.read()
-    tap.is_(reports[:3000], "", "no sanitizer has anything to say")
-    tap.is_(re.findall(r"(?m)^.*(?:exited on signal|exited with code [^0]"
-                       r"|Sanitizer|runtime error|\[alert\]).*$",
-                       nginx.errors())[:5],
-            [], "no worker has died, and none has left a connection open")
+    sanitizer.check(dir, nginx, r"\[alert\]", name="no worker has died, "
+                    "and none has left a connection open")
     tap.is_(re.findall(r"(?m)^.*(?:p@ss|p%40ss|dTpwQHNz|k-[abcd]).*$",
                        nginx.errors())[:5], [], "no password is in the log")
 finally:

@@ -6,11 +6,9 @@ left.  `make asan` runs it with an nginx under ASan and UBSan."""
 
 import asyncio
 import collections
-import glob
 import hashlib
 import os
 import random
-import re
 import resource
 import shutil
 import sys
@@ -19,7 +17,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 "../lib"))
 
-from sluicetest import hostile, pools, ports, tap       # noqa: E402
+from sluicetest import hostile, pools, ports, sanitizer, tap       # noqa: E402
 from sluicetest.hostile import Hostile                  # noqa: E402
 from sluicetest.keyed import (                          # noqa: E402
     ask, ask_and_reset, CUT, RESET, Say, SILENT, STALE, Upstream)
@@ -286,12 +284,10 @@ lines = ["proxy %s://127.0.0.1:%d id=p%d %s;" % (
         "max_fails=0 backup"))]
 values["proxies"] = " ".join(lines)
 values["few"] = " ".join(lines[2:])
-said = os.path.join(dir, "sanitizer")
 nginx = Nginx(os.path.join(dir, "nginx"), CONF % values, ready=values["port"],
               user="www-data" if os.getuid() == 0 else None, binary=BINARY,
               modules=[MODULE] if MODULE else [], log_level="notice",
-              env={"ASAN_OPTIONS": "detect_leaks=0:log_path=" + said,
-                   "UBSAN_OPTIONS": "print_stacktrace=1:log_path=" + said})
+              env=sanitizer.env(dir))
 
 try:
     with nginx:
@@ -300,15 +296,7 @@ try:
 
     check(asked, pools.records(values["files"], dir))
 
-    reports = ""
-    for name in glob.glob(said + "*"):
-        with open(name) as file:
-            reports += file.read()
-    tap.is_(reports[:3000], "", "no sanitizer has anything to say")
-    tap.is_(re.findall(r"(?m)^.*(?:exited on signal|exited with code [^0]"
-                       r"|Sanitizer|runtime error|\[alert\]).*$",
-                       nginx.errors())[:5],
-            [], "and no worker has died")
+    sanitizer.check(dir, nginx, r"\[alert\]")
 finally:
     shutil.rmtree(values["files"], ignore_errors=True)
     if not os.environ.get("SLUICE_KEEP"):
