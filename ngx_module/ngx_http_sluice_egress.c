@@ -612,9 +612,7 @@ ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e)
 static ngx_uint_t
 ngx_http_sluice_egress_tie(ngx_http_sluice_egress_t *e, ngx_uint_t *strict)
 {
-    ngx_uint_t                i;
-    ngx_http_sluice_key_t    *key;
-    ngx_http_sluice_proxy_t  *proxies;
+    ngx_http_sluice_key_t  *key;
 
     *strict = 0;
 
@@ -625,19 +623,7 @@ ngx_http_sluice_egress_tie(ngx_http_sluice_egress_t *e, ngx_uint_t *strict)
     key = e->ctx->key;
     *strict = key->strict;
 
-    proxies = e->conf->pool->proxies.elts;
-
-    for (i = 0; i < e->conf->pool->proxies.nelts; i++) {
-        if (proxies[i].id.len == key->proxy.len
-            && ngx_memcmp(proxies[i].id.data, key->proxy.data,
-                          key->proxy.len)
-               == 0)
-        {
-            return i;
-        }
-    }
-
-    return SLUICE_BALANCE_MAX;
+    return ngx_http_sluice_proxy_find(e->conf->pool, &key->proxy);
 }
 
 

@@ -155,8 +155,6 @@ struct ngx_http_sluice_egress_s {
 /* proxy_conf */
 ngx_int_t ngx_http_sluice_egress_split(ngx_str_t *value, ngx_str_t *host,
     in_port_t *port);
-ngx_uint_t ngx_http_sluice_egress_kept(ngx_conf_t *cf,
-    ngx_http_upstream_srv_conf_t *us);
 
 /* egress */
 ngx_int_t ngx_http_sluice_egress_init_upstream(ngx_conf_t *cf,
@@ -180,6 +178,8 @@ void ngx_http_sluice_tunnel_start(ngx_http_sluice_tunnel_t *t,
 ngx_int_t ngx_http_sluice_tunnel_step(ngx_http_sluice_tunnel_t *t);
 
 /* proxy */
+ngx_uint_t ngx_http_sluice_proxy_find(ngx_http_sluice_proxy_pool_t *pool,
+    ngx_str_t *id);
 int ngx_http_sluice_proxy_judge(ngx_http_sluice_proxy_t *proxy,
     sluice_member_try_t *try, sluice_tunnel_result_t result,
     ngx_uint_t status);

@@ -136,6 +136,28 @@ ngx_http_sluice_proxy_fingerprint(sluice_pool_t *pool,
 }
 
 
+/* its index; SLUICE_BALANCE_MAX: the pool has none of that id */
+
+ngx_uint_t
+ngx_http_sluice_proxy_find(ngx_http_sluice_proxy_pool_t *pool, ngx_str_t *id)
+{
+    ngx_uint_t                i;
+    ngx_http_sluice_proxy_t  *proxies;
+
+    proxies = pool->proxies.elts;
+
+    for (i = 0; i < pool->proxies.nelts; i++) {
+        if (proxies[i].id.len == id->len
+            && ngx_memcmp(proxies[i].id.data, id->data, id->len) == 0)
+        {
+            return i;
+        }
+    }
+
+    return SLUICE_BALANCE_MAX;
+}
+
+
 /*
  * A name may have several addresses: who calls begins with each in turn, and
  * goes on with the others if it cannot be reached.  *n: how many he has had;

@@ -30,6 +30,12 @@ static ngx_uint_t ngx_http_sluice_egress_tied(
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *id);
 static ngx_uint_t ngx_http_sluice_egress_literal(ngx_conf_t *cf,
     ngx_http_upstream_conf_t **literal);
+static ngx_int_t ngx_http_sluice_egress_module(ngx_conf_t *cf,
+    const char *name);
+#if (nginx_version < 1029007)
+static ngx_uint_t ngx_http_sluice_egress_kept(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us);
+#endif
 
 
 static ngx_http_sluice_pool_line_t  ngx_http_sluice_proxy_lines[] = {
@@ -286,7 +292,6 @@ static ngx_int_t
 ngx_http_sluice_proxy_add(ngx_conf_t *cf, ngx_http_sluice_proxy_pool_t *pool,
     ngx_http_sluice_proxy_t *proxy, sluice_balance_conf_t *member)
 {
-    ngx_uint_t                i;
     sluice_balance_conf_t    *m;
     ngx_http_sluice_proxy_t  *p;
 
@@ -297,17 +302,11 @@ ngx_http_sluice_proxy_add(ngx_conf_t *cf, ngx_http_sluice_proxy_pool_t *pool,
         return NGX_ERROR;
     }
 
-    p = pool->proxies.elts;
-
-    for (i = 0; i < pool->proxies.nelts; i++) {
-        if (p[i].id.len == proxy->id.len
-            && ngx_strncmp(p[i].id.data, proxy->id.data, proxy->id.len) == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate proxy id \"%V\" in pool \"%V\"",
-                               &proxy->id, &pool->named.name);
-            return NGX_ERROR;
-        }
+    if (ngx_http_sluice_proxy_find(pool, &proxy->id) != SLUICE_BALANCE_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate proxy id \"%V\" in pool \"%V\"",
+                           &proxy->id, &pool->named.name);
+        return NGX_ERROR;
     }
 
     if (pool->proxies.nelts == SLUICE_BALANCE_MAX) {
@@ -635,21 +634,14 @@ ngx_http_sluice_egress_ties(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
 static ngx_uint_t
 ngx_http_sluice_egress_tied(ngx_http_sluice_main_conf_t *smcf, ngx_str_t *id)
 {
-    ngx_uint_t                      i, n;
-    ngx_http_sluice_proxy_t        *proxies;
+    ngx_uint_t                      i;
     ngx_http_sluice_proxy_pool_t  **pools;
 
     pools = smcf->proxy_pools.elts;
 
     for (i = 0; i < smcf->proxy_pools.nelts; i++) {
-        proxies = pools[i]->proxies.elts;
-
-        for (n = 0; n < pools[i]->proxies.nelts; n++) {
-            if (proxies[n].id.len == id->len
-                && ngx_memcmp(proxies[n].id.data, id->data, id->len) == 0)
-            {
-                return 1;
-            }
+        if (ngx_http_sluice_proxy_find(pools[i], id) != SLUICE_BALANCE_MAX) {
+            return 1;
         }
     }
 
@@ -674,6 +666,12 @@ ngx_http_sluice_egress_check(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t  *us, **wanted;
     ngx_http_sluice_main_conf_t   *smcf;
     ngx_http_sluice_egress_conf_t  *conf;
+
+    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
+
+    if (smcf->proxy_pools.nelts == 0) {
+        return NGX_OK;
+    }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
@@ -761,8 +759,6 @@ ngx_http_sluice_egress_check(ngx_conf_t *cf,
         return NGX_OK;
     }
 
-    smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
-
     wanted = ngx_array_push(&smcf->egress_literals);
     if (wanted == NULL) {
         return NGX_ERROR;
@@ -783,9 +779,10 @@ static ngx_uint_t
 ngx_http_sluice_egress_literal(ngx_conf_t *cf,
     ngx_http_upstream_conf_t **literal)
 {
-    ngx_uint_t                  i, n, found;
-    ngx_http_conf_ctx_t        *ctx;
-    ngx_http_upstream_conf_t   *conf;
+    ngx_int_t                  index;
+    ngx_uint_t                 n, found;
+    ngx_http_conf_ctx_t       *ctx;
+    ngx_http_upstream_conf_t  *conf;
 
     /* each has an upstream's configuration at its beginning */
 
@@ -799,24 +796,19 @@ ngx_http_sluice_egress_literal(ngx_conf_t *cf,
     found = 0;
     *literal = NULL;
 
-    for (i = 0; cf->cycle->modules[i]; i++) {
+    for (n = 0; n < sizeof(modules) / sizeof(modules[0]); n++) {
 
-        if (cf->cycle->modules[i]->type != NGX_HTTP_MODULE) {
+        index = ngx_http_sluice_egress_module(cf, modules[n]);
+
+        if (index == NGX_ERROR) {
             continue;
         }
 
-        for (n = 0; n < sizeof(modules) / sizeof(modules[0]); n++) {
+        conf = ctx->loc_conf[index];
 
-            if (ngx_strcmp(cf->cycle->modules[i]->name, modules[n]) != 0) {
-                continue;
-            }
-
-            conf = ctx->loc_conf[cf->cycle->modules[i]->ctx_index];
-
-            if (conf != NULL && conf->upstream != NULL) {
-                *literal = conf;
-                found++;
-            }
+        if (conf != NULL && conf->upstream != NULL) {
+            *literal = conf;
+            found++;
         }
     }
 
@@ -824,30 +816,47 @@ ngx_http_sluice_egress_literal(ngx_conf_t *cf,
 }
 
 
+/* where its configurations are; NGX_ERROR: this nginx has no such module */
+
+static ngx_int_t
+ngx_http_sluice_egress_module(ngx_conf_t *cf, const char *name)
+{
+    ngx_uint_t     i;
+    ngx_module_t  *module;
+
+    for (i = 0; cf->cycle->modules[i]; i++) {
+        module = cf->cycle->modules[i];
+
+        if (module->type == NGX_HTTP_MODULE
+            && ngx_strcmp(module->name, name) == 0)
+        {
+            return module->ctx_index;
+        }
+    }
+
+    return NGX_ERROR;
+}
+
+
 #if (nginx_version < 1029007)
 
 /* whether "keepalive" has been read: its number is the first of its own */
 
-ngx_uint_t
+static ngx_uint_t
 ngx_http_sluice_egress_kept(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
 {
-    ngx_uint_t   i;
+    ngx_int_t    index;
     ngx_uint_t  *max_cached;
 
-    for (i = 0; cf->cycle->modules[i]; i++) {
-
-        if (cf->cycle->modules[i]->type == NGX_HTTP_MODULE
-            && ngx_strcmp(cf->cycle->modules[i]->name,
-                          "ngx_http_upstream_keepalive_module")
-               == 0)
-        {
-            max_cached = us->srv_conf[cf->cycle->modules[i]->ctx_index];
-
-            return max_cached != NULL && *max_cached != 0;
-        }
+    index = ngx_http_sluice_egress_module(cf,
+                                       "ngx_http_upstream_keepalive_module");
+    if (index == NGX_ERROR) {
+        return 0;
     }
 
-    return 0;
+    max_cached = us->srv_conf[index];
+
+    return max_cached != NULL && *max_cached != 0;
 }
 
 #endif
