@@ -2,6 +2,7 @@
 a password."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,17 +17,17 @@ from sluicetest.process import wait_for             # noqa: E402
 from sluicetest.stack import BUILD, Stack           # noqa: E402
 
 SECRET = "p%40ss%3Aw%2Frd"
+SLUICED = os.path.join(BUILD, "sluiced")
 
 
-def run(files, *options, uri=None, user=None, timeout=20):
+def run(files, *options, uri=None, user=None, binary=SLUICED, timeout=20):
     """sluiced --once: its status and what it said."""
     env = dict(os.environ)
     if uri:
         env["SLUICE_MONGODB_URI"] = uri
-    done = subprocess.run([os.path.join(BUILD, "sluiced"), "--dir", files,
-                           "--once", *options], env=env, text=True,
-                          capture_output=True, timeout=timeout, user=user,
-                          group=user)
+    done = subprocess.run([binary, "--dir", files, "--once", *options],
+                          env=env, text=True, capture_output=True,
+                          timeout=timeout, user=user, group=user)
 
     return done.returncode, done.stdout + done.stderr
 
@@ -81,7 +82,11 @@ with Stack("refuses", auth=True) as stack:
     tap.ok(code != 0 and "--what" in said, "an unknown option")
 
     if os.getuid() == 0:
-        code, said = run(stack.files, "--sink", "null:", user=65534)
+
+        # that user may not enter the folder that all of this is in
+
+        code, said = run(stack.files, "--sink", "null:", user=65534,
+                         binary=shutil.copy(SLUICED, stack.dir))
         tap.ok(code != 0 and "ermission" in said,
                "a user without rights on the directory")
         tap.note(said)
