@@ -37,14 +37,18 @@ sluice_load16(sluice_u128_t *p)
 {
 #if defined(__x86_64__) && !defined(SLUICE_TSAN)
 
-    __m128i  x;
+    __m128i   x;
+    uint64_t  lo, hi;
+
+    /* all in registers: compilers would take the upper half by memory */
 
     if (__builtin_expect(__builtin_cpu_supports("avx") != 0, 1)) {
-        __asm__ volatile ("vmovdqa %1, %0" : "=x" (x) : "m" (*p));
+        __asm__ volatile ("vmovdqa %3, %0\n\t"
+                          "vmovq %0, %1\n\t"
+                          "vpextrq $1, %0, %2"
+                          : "=&x" (x), "=r" (lo), "=r" (hi) : "m" (*p));
 
-        return (sluice_u128_t) (uint64_t)
-                   _mm_cvtsi128_si64(_mm_unpackhi_epi64(x, x)) << 64
-               | (uint64_t) _mm_cvtsi128_si64(x);
+        return (sluice_u128_t) hi << 64 | lo;
     }
 
 #endif
@@ -54,19 +58,38 @@ sluice_load16(sluice_u128_t *p)
 }
 
 
-/* a full barrier; on failure *old is what stands there */
+/*
+ * Halves of it, each of a moment of its own.  A compare-and-swap with both for
+ * the old value fails if they were never one; nothing else may be concluded
+ * from them.
+ */
+static inline uint64_t
+sluice_load16_low(const sluice_u128_t *p)
+{
+    return __atomic_load_n((const uint64_t *) p
+                           + (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__),
+                           __ATOMIC_RELAXED);
+}
+
+
+static inline uint64_t
+sluice_load16_high(const sluice_u128_t *p)
+{
+    return __atomic_load_n((const uint64_t *) p
+                           + (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__),
+                           __ATOMIC_RELAXED);
+}
+
+
+/* a full barrier; on failure *old is what stands there now */
 static inline bool
 sluice_cas16(sluice_u128_t *p, sluice_u128_t *old, sluice_u128_t new)
 {
-    sluice_u128_t  seen;
-
-    seen = __sync_val_compare_and_swap(p, *old, new);
-
-    if (seen == *old) {
+    if (__sync_bool_compare_and_swap(p, *old, new)) {
         return true;
     }
 
-    *old = seen;
+    *old = sluice_load16(p);
 
     return false;
 }

@@ -9,13 +9,9 @@
 
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <emmintrin.h>
-#endif
-
 
 #define SLUICE_TRIES          64                /* turns of any loop         */
-#define SLUICE_LIMIT_ROOM     (SLUICE_LIMIT_BUCKET / 2)
+#define SLUICE_LIMIT_ROOM     3                 /* free slots, see below     */
 
 /*
  * A nonce is the epoch of its writer and a number of the writer's own.  An
@@ -29,6 +25,7 @@
 typedef struct {
     uint64_t                fingerprint;
     sluice_limit_bucket_t  *bucket[2];
+    sluice_u128_t          *line;           /* its own, of bucket[0]         */
 } sluice_limit_place_t;
 
 
@@ -38,108 +35,45 @@ sluice_limit_locate(const sluice_limit_t *limit, sluice_hash_t key,
 {
     uint64_t  a, b;
 
-    /* disjoint bits: two keys of one bucket differ in the fingerprint */
-
-    a = ((key.lo & 0xffffffff) * limit->nbuckets) >> 32;
+    a = sluice_limit_bucket(limit, key);
     b = ((key.lo >> 32) * limit->nbuckets) >> 32;
 
     if (b == a) {
         b = (a + 1 == limit->nbuckets) ? 0 : a + 1;
     }
 
-    place->fingerprint = (key.hi >> 16) | 1;
+    place->fingerprint = sluice_limit_fingerprint(key);
     place->bucket[0] = &limit->buckets[a];
     place->bucket[1] = &limit->buckets[b];
+    place->line = sluice_limit_line(limit, key, a);
 }
 
 
-/*
- * The slots of a bucket that may hold the key, a bit each: those with the
- * upper 32 bits of its fingerprint.  Which one it is no branch could predict,
- * and a long loop would keep the CPU from the misses of the next decision.
- */
+/* where the key stands, and in *v what was seen there */
 
-#if defined(__x86_64__) && !defined(SLUICE_TSAN)
-
-static inline __m128i
-sluice_slot_uppers(const sluice_u128_t *slot)
-{
-    const __m128i  *p = (const __m128i *) slot;
-
-    return _mm_unpackhi_epi64(_mm_unpackhi_epi32(p[0], p[1]),
-                              _mm_unpackhi_epi32(p[2], p[3]));
-}
-
-
-static inline unsigned
-sluice_limit_match(const sluice_limit_bucket_t *bucket, uint64_t fp)
-{
-    __m128i  want, a, b;
-
-    want = _mm_set1_epi32((int) (uint32_t) (fp >> 16));
-
-    a = _mm_cmpeq_epi32(sluice_slot_uppers(bucket->slot), want);
-    b = _mm_cmpeq_epi32(sluice_slot_uppers(bucket->slot + 4), want);
-
-    return (unsigned) _mm_movemask_epi8(
-               _mm_packs_epi16(_mm_packs_epi32(a, b), _mm_setzero_si128()));
-}
-
-#else
-
-/* a load of 16 bytes may be a compare-and-swap here: looking must not write */
-
-static inline uint32_t
-sluice_slot_upper(const sluice_u128_t *slot)
-{
-    const uint32_t  *quarter = (const uint32_t *) slot;
-
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    quarter += 3;
-#endif
-
-    return __atomic_load_n(quarter, __ATOMIC_RELAXED);
-}
-
-
-static inline unsigned
-sluice_limit_match(const sluice_limit_bucket_t *bucket, uint64_t fp)
-{
-    unsigned  i, match;
-
-    match = 0;
-
-    for (i = 0; i < SLUICE_LIMIT_BUCKET; i++) {
-        match |= (unsigned) (sluice_slot_upper(&bucket->slot[i])
-                             == (uint32_t) (fp >> 16))
-                 << i;
-    }
-
-    return match;
-}
-
-#endif
-
-
-/*
- * Where the key stands, and in *v what was seen there.  The second bucket is
- * not touched for a key that is in the first one: see sluice_limit_choose().
- */
-
-static inline sluice_u128_t *
+static sluice_u128_t *
 sluice_limit_find(const sluice_limit_place_t *place, sluice_u128_t *v)
 {
-    unsigned        b, match;
+    unsigned        b, i, match;
     sluice_u128_t  *slot;
 
+    /* of both at once: misses one after the other would be twice as long */
+
+    for (i = 0; i < SLUICE_LIMIT_BUCKET; i += SLUICE_LIMIT_LINE) {
+        __builtin_prefetch(&place->bucket[1]->slot[i], 1);
+    }
+
     for (b = 0; b < 2; b++) {
+        match = 0;
 
-        for (match = sluice_limit_match(place->bucket[b], place->fingerprint);
-             match != 0;
-             match &= match - 1)
-        {
+        for (i = 0; i < SLUICE_LIMIT_BUCKET; i += SLUICE_LIMIT_LINE) {
+            match |= sluice_limit_match(&place->bucket[b]->slot[i],
+                                        place->fingerprint)
+                     << i;
+        }
+
+        for ( /* void */ ; match != 0; match &= match - 1) {
             slot = &place->bucket[b]->slot[__builtin_ctz(match)];
-
             *v = sluice_load16(slot);
 
             if (sluice_slot_final(*v, place->fingerprint)) {
@@ -153,10 +87,9 @@ sluice_limit_find(const sluice_limit_place_t *place, sluice_u128_t *v)
 
 
 static inline uint32_t *
-sluice_limit_group(const sluice_limit_t *limit, uint32_t slot)
+sluice_limit_slot_group(const sluice_limit_t *limit, uint32_t slot)
 {
-    return &limit->control->evicted[slot / SLUICE_LIMIT_BUCKET
-                                    % SLUICE_LIMIT_GROUPS];
+    return sluice_limit_group(limit, slot / SLUICE_LIMIT_BUCKET);
 }
 
 
@@ -167,7 +100,8 @@ sluice_limit_mark(const sluice_limit_t *limit, const sluice_u128_t *slot,
     sluice_limit_state_t *state)
 {
     state->slot = (uint32_t) (slot - limit->buckets->slot);
-    state->evicted = __atomic_load_n(sluice_limit_group(limit, state->slot),
+    state->evicted = __atomic_load_n(sluice_limit_slot_group(limit,
+                                                             state->slot),
                                      __ATOMIC_SEQ_CST);
 }
 
@@ -184,7 +118,7 @@ sluice_limit_moved(const sluice_limit_t *limit, const sluice_u128_t *slot)
 
     n = (uint32_t) (slot - limit->buckets->slot);
 
-    (void) __atomic_add_fetch(sluice_limit_group(limit, n), 1,
+    (void) __atomic_add_fetch(sluice_limit_slot_group(limit, n), 1,
                               __ATOMIC_SEQ_CST);
 }
 
@@ -245,8 +179,35 @@ sluice_limit_cost(sluice_u128_t v, uint64_t now, uint32_t window)
 
 
 /*
- * Where to put the key: a free slot of its first bucket while half of that is
- * free, so that most keys cost one bucket to find, else of the emptier one,
+ * The slots of a bucket in the order in which they are taken: the first of
+ * each line, then the second of each, and so on.
+ */
+
+static inline unsigned
+sluice_limit_nth(unsigned n)
+{
+    return n % SLUICE_LIMIT_LINES * SLUICE_LIMIT_LINE
+           + n / SLUICE_LIMIT_LINES;
+}
+
+
+/*
+ * The slots that a key prefers: its own line, but for the bucket's last one,
+ * which is what one-time keys push each other out of when all are taken.
+ */
+
+static inline bool
+sluice_limit_preferred(const sluice_limit_place_t *place,
+    const sluice_u128_t *slot)
+{
+    return slot >= place->line && slot < place->line + SLUICE_LIMIT_LINE
+           && slot != &place->bucket[0]->slot[SLUICE_LIMIT_BUCKET - 1];
+}
+
+
+/*
+ * Where to put the key: a free slot of its first bucket while there are three,
+ * so that most keys stand in their own line, else one of the emptier bucket,
  * which keeps the table from evicting early; else the live window with the
  * least count.  Both buckets are looked through in any case.  false: the key
  * came since, or nothing may be taken; look again.
@@ -256,6 +217,7 @@ static bool
 sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
     uint32_t window, sluice_u128_t **at, sluice_u128_t *seen, bool *evicts)
 {
+    bool            own;
     unsigned        b, i, room, most;
     uint64_t        cost, least;
     sluice_u128_t  *slot, *empty, v, empty_v;
@@ -265,13 +227,14 @@ sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
     most = 0;
 
     for (b = 0; b < 2; b++) {
-        slot = place->bucket[b]->slot;
         empty = NULL;
         empty_v = 0;
         room = 0;
+        own = false;
 
         for (i = 0; i < SLUICE_LIMIT_BUCKET; i++) {
-            v = sluice_load16(&slot[i]);
+            slot = &place->bucket[b]->slot[sluice_limit_nth(i)];
+            v = sluice_load16(slot);
 
             /* evicting oneself would lose the count */
 
@@ -284,16 +247,19 @@ sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
             if (cost == 0) {
                 room++;
 
-                if (empty == NULL) {
-                    empty = &slot[i];
+                if (empty == NULL
+                    || (!own && sluice_limit_preferred(place, slot)))
+                {
+                    empty = slot;
                     empty_v = v;
+                    own = sluice_limit_preferred(place, slot);
                 }
 
             /* of equals the last, which is not the one that came first */
 
             } else if (cost <= least && cost != UINT64_MAX && most == 0) {
                 least = cost;
-                *at = &slot[i];
+                *at = slot;
                 *seen = v;
             }
         }
@@ -443,21 +409,24 @@ sluice_limit_insert(sluice_limit_t *limit, const sluice_limit_place_t *place,
 }
 
 
-/*
- * The rare ways: the key has no slot yet, or somebody was faster.  Not
- * inlined, or the common way would carry its registers.
- */
+/* the key has no slot yet, or not in its line, or somebody was faster */
 
-static __attribute__((noinline)) sluice_limit_result_t
-sluice_limit_contend(sluice_limit_t *limit, const sluice_limit_place_t *place,
-    uint64_t now, uint32_t max, uint32_t n, sluice_limit_state_t *state)
+static sluice_limit_result_t
+sluice_limit_contend(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
+    uint32_t max, uint32_t n, sluice_limit_state_t *state)
 {
-    unsigned        turn;
-    sluice_u128_t  *slot, v, new;
+    unsigned               turn;
+    sluice_u128_t         *slot, v, new;
+    sluice_limit_place_t   place;
+
+    sluice_limit_locate(limit, key, &place);
+
+    state->slot = 0;
+    state->evicted = 0;
 
     for (turn = 0; turn < SLUICE_TRIES; turn++) {
 
-        slot = sluice_limit_find(place, &v);
+        slot = sluice_limit_find(&place, &v);
 
         if (slot == NULL) {
 
@@ -469,7 +438,7 @@ sluice_limit_contend(sluice_limit_t *limit, const sluice_limit_place_t *place,
                        ? SLUICE_LIMIT_PASSED : SLUICE_LIMIT_REFUSED;
             }
 
-            if (sluice_limit_insert(limit, place, &now, max, n, state)) {
+            if (sluice_limit_insert(limit, &place, &now, max, n, state)) {
                 return SLUICE_LIMIT_PASSED;
             }
 
@@ -478,13 +447,13 @@ sluice_limit_contend(sluice_limit_t *limit, const sluice_limit_place_t *place,
 
         sluice_limit_mark(limit, slot, state);
 
-        while (sluice_slot_final(v, place->fingerprint)) {
+        while (sluice_slot_final(v, place.fingerprint)) {
 
             if (!sluice_limit_decide(v, now, limit->window, max, n, state)) {
                 return SLUICE_LIMIT_REFUSED;
             }
 
-            new = sluice_window_charge(place->fingerprint, &state->seen, n);
+            new = sluice_window_charge(place.fingerprint, &state->seen, n);
 
             if (sluice_cas16(slot, &v, new)) {
                 return SLUICE_LIMIT_PASSED;
@@ -500,11 +469,16 @@ sluice_limit_contend(sluice_limit_t *limit, const sluice_limit_place_t *place,
 }
 
 
-static inline void
-sluice_limit_count(sluice_limit_t *limit, sluice_limit_result_t result)
+sluice_limit_result_t
+sluice_limit_charge_any(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
+    uint32_t max, uint32_t n, sluice_limit_state_t *state)
 {
+    sluice_limit_result_t  result;
+
+    result = sluice_limit_contend(limit, key, now, max, n, state);
+
     if (limit->own == NULL) {
-        return;
+        return result;
     }
 
     if (result == SLUICE_LIMIT_PASSED) {
@@ -516,41 +490,6 @@ sluice_limit_count(sluice_limit_t *limit, sluice_limit_result_t result)
     } else {
         limit->own->contended++;
     }
-}
-
-
-sluice_limit_result_t
-sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
-    uint32_t max, uint32_t n, sluice_limit_state_t *state)
-{
-    sluice_u128_t          *slot, v, new;
-    sluice_limit_place_t    place;
-    sluice_limit_result_t   result;
-
-    sluice_limit_locate(limit, key, &place);
-
-    state->slot = 0;
-    state->evicted = 0;
-
-    slot = sluice_limit_find(&place, &v);
-
-    if (slot == NULL) {
-        result = sluice_limit_contend(limit, &place, now, max, n, state);
-
-    } else if (!sluice_limit_decide(v, now, limit->window, max, n, state)) {
-        result = SLUICE_LIMIT_REFUSED;
-
-    } else {
-        sluice_limit_mark(limit, slot, state);
-
-        new = sluice_window_charge(place.fingerprint, &state->seen, n);
-
-        result = sluice_cas16(slot, &v, new)
-                 ? SLUICE_LIMIT_PASSED
-                 : sluice_limit_contend(limit, &place, now, max, n, state);
-    }
-
-    sluice_limit_count(limit, result);
 
     return result;
 }
@@ -607,7 +546,7 @@ sluice_limit_refund(sluice_limit_t *limit, sluice_hash_t key,
          * the key was put in anew and charged to the very same ones meanwhile.
          */
 
-        if (__atomic_load_n(sluice_limit_group(limit, state->slot),
+        if (__atomic_load_n(sluice_limit_slot_group(limit, state->slot),
                             __ATOMIC_SEQ_CST)
             != state->evicted)
         {
@@ -664,7 +603,9 @@ sluice_limit_add(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
         }
     }
 
-    sluice_limit_count(limit, SLUICE_LIMIT_CONTENDED);
+    if (limit->own != NULL) {
+        limit->own->contended++;
+    }
 }
 
 

@@ -789,7 +789,7 @@ test_evicted(void **state)
     live = 0;
 
     for (i = 0; i < limit.nbuckets * SLUICE_LIMIT_BUCKET; i++) {
-        live += sluice_limit_slot_live(limit.buckets[i / 8].slot[i % 8], 9999,
+        live += sluice_limit_slot_live(limit.buckets->slot[i], 9999,
                                        TEST_WINDOW);
     }
 
@@ -813,26 +813,30 @@ test_evicted(void **state)
 
 
 /*
- * The first of the two buckets is taken while half of it is free, else the
- * emptier one: so most keys stand in the first, and none is evicted early.
+ * The key's own line is taken while its bucket has three free slots, else the
+ * emptier bucket: so most keys stand in their line, and none is evicted early.
  */
 
 static void
 test_emptier(void **state)
 {
-    uint64_t               i, first;
-    unsigned               b, k, used[2];
+    bool                   room;
+    uint64_t               i, own;
+    unsigned               b, k, used[2], line;
     util_dir_t            *d = *state;
-    sluice_u128_t         *at;
+    sluice_u128_t         *at, *last;
     sluice_limit_t         limit;
     sluice_limit_place_t   place;
 
     test_open(d, &limit, 64, TEST_WINDOW);
-    first = 0;
+    own = 0;
 
-    for (i = 0; i < 300; i++) {
+    for (i = 0; i < 700; i++) {
         sluice_limit_locate(&limit, test_key(&limit, i), &place);
         assert_ptr_not_equal(place.bucket[0], place.bucket[1]);
+        assert_in_range(place.line - place.bucket[0]->slot, 0,
+                        SLUICE_LIMIT_BUCKET - SLUICE_LIMIT_LINE);
+        assert_int_equal((uintptr_t) place.line % 64, 0);
 
         for (b = 0; b < 2; b++) {
             used[b] = 0;
@@ -842,17 +846,62 @@ test_emptier(void **state)
             }
         }
 
+        line = 0;
+        last = &place.bucket[0]->slot[SLUICE_LIMIT_BUCKET - 1];
+
+        for (k = 0; k < SLUICE_LIMIT_LINE; k++) {
+            line += (place.line[k] != 0 || &place.line[k] == last);
+        }
+
         passes(i, 9000, 10, 1);
 
         assert_int_equal(test_slots(&limit, i, &at), 1);
-        b = (used[0] > SLUICE_LIMIT_BUCKET / 2 && used[1] < used[0]);
+
+        b = (used[0] > SLUICE_LIMIT_BUCKET - 3 && used[1] < used[0]);
         assert_true(at >= place.bucket[b]->slot
                     && at < place.bucket[b]->slot + SLUICE_LIMIT_BUCKET);
-        first += (b == 0);
+
+        /* the bucket's last slot is nobody's own */
+
+        room = (b == 0 && line < SLUICE_LIMIT_LINE);
+        assert_true(!room || (at >= place.line
+                              && at < place.line + SLUICE_LIMIT_LINE
+                              && at != last));
+        own += room;
     }
 
-    assert_in_range(first, 232, 299);
+    assert_in_range(own, 500, 690);
     assert_int_equal(limit.own->evicted, 0);
+
+    sluice_limit_close(&d->dir, &limit);
+}
+
+
+/* keys of one line whose fingerprints begin alike */
+
+static void
+test_alike(void **state)
+{
+    uint64_t               i;
+    util_dir_t            *d = *state;
+    sluice_hash_t          key;
+    sluice_limit_t         limit;
+    sluice_limit_state_t   s;
+
+    test_open(d, &limit, 64, TEST_WINDOW);
+    test_set_clock(9000);
+
+    key = test_key(&limit, 1);
+
+    for (i = 0; i < 30; i++) {
+        key.hi = (key.hi & ~0xfe0000ull) | (i % 10) << 17;
+
+        assert_int_equal(sluice_limit_charge(&limit, key, 9000, 100, 7, &s),
+                         SLUICE_LIMIT_PASSED);
+        assert_int_equal(s.seen.current, i / 10 * 7);
+    }
+
+    assert_int_equal(limit.own->inserted, 10);
 
     sluice_limit_close(&d->dir, &limit);
 }
@@ -1022,11 +1071,11 @@ test_buckets(void **state)
     (void) state;
 
     assert_int_equal(sluice_limit_buckets(0), 0);
-    assert_int_equal(sluice_limit_buckets(32 * 128 - 1), 0);
-    assert_int_equal(sluice_limit_buckets(32 * 128), 32);
-    assert_int_equal(sluice_limit_buckets(32 * 128 + 127), 32);
-    assert_int_equal(sluice_limit_buckets((1ull << 28) * 128), 1 << 28);
-    assert_int_equal(sluice_limit_buckets(((1ull << 28) + 1) * 128), 0);
+    assert_int_equal(sluice_limit_buckets(16 * 256 - 1), 0);
+    assert_int_equal(sluice_limit_buckets(16 * 256), 16);
+    assert_int_equal(sluice_limit_buckets(16 * 256 + 255), 16);
+    assert_int_equal(sluice_limit_buckets((1ull << 27) * 256), 1 << 27);
+    assert_int_equal(sluice_limit_buckets(((1ull << 27) + 1) * 256), 0);
 }
 
 
@@ -1044,6 +1093,7 @@ main(void)
         util_test(test_model),
         util_test(test_evicted),
         util_test(test_emptier),
+        util_test(test_alike),
         util_test(test_tentative),
         util_test(test_late),
         util_test(test_nonces),
