@@ -729,11 +729,11 @@ test_prefer(void **state)
     assert_int_equal(prefer(2, &had), 2);
     assert_int_equal(prefer(2, &had), 1);       /* had                       */
     assert_int_equal(prefer(1, &had), 3);
-    assert_int_equal(prefer(2, NULL), 3);       /* no place                  */
+    assert_int_equal(prefer(2, NULL), 1);       /* no place                  */
     assert_int_equal(prefer(0, NULL), 0);       /* a backup is well, too     */
     sluice_member_disable(test_member(0), TEST_NOW);
-    assert_int_equal(prefer(0, NULL), 1);
-    assert_int_equal(prefer(4, NULL), 3);       /* no such one               */
+    assert_int_equal(prefer(0, NULL), 3);
+    assert_int_equal(prefer(4, NULL), 1);       /* no such one               */
     assert_int_equal(prefer(4, &had), TEST_NONE);
     assert_int_equal(test_look, SLUICE_BALANCE_NONE);
 
