@@ -428,12 +428,14 @@ ngx_http_sluice_usage_end(ngx_http_request_t *r,
 }
 
 
+/* the first ones, and always the last: its answer is what the client got */
+
 static void
 ngx_http_sluice_usage_tries(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     sluice_record_t *record)
 {
     ngx_str_t                   key;
-    ngx_uint_t                  i, k, n;
+    ngx_uint_t                  i, k, n, all, kept;
     sluice_record_try_t         t;
     ngx_http_upstream_state_t  *state;
 
@@ -444,18 +446,25 @@ ngx_http_sluice_usage_tries(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     ngx_memzero(&t, sizeof(sluice_record_try_t));
 
     state = r->upstream_states->elts;
-    n = 0;
-    k = 0;
+    all = 0;
+
+    /* without a peer it only stands between two upstreams */
 
     for (i = 0; i < r->upstream_states->nelts; i++) {
+        all += (state[i].peer != NULL);
+    }
 
-        /* without a peer it only stands between two upstreams */
+    n = 0;
+    k = 0;
+    kept = 0;
+
+    for (i = 0; i < r->upstream_states->nelts; i++) {
 
         if (state[i].peer == NULL) {
             continue;
         }
 
-        if (++n > SLUICE_RECORD_TRIES) {
+        if (++n >= SLUICE_RECORD_TRIES && n < all) {
             record->flags |= SLUICE_RECORD_CUT;
             continue;
         }
@@ -486,11 +495,13 @@ ngx_http_sluice_usage_tries(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
                                      state[i].peer->len);
 
         if (ctx->npassages != 0) {
-            ngx_http_sluice_proxy_record(ctx, i, n - 1, record);
+            ngx_http_sluice_proxy_record(ctx, i, kept, record);
         }
+
+        kept++;
     }
 
-    record->tries = (uint8_t) ngx_min(n, 255);
+    record->tries = (uint8_t) ngx_min(all, 255);
 }
 
 
