@@ -26,6 +26,7 @@ static void ngx_http_sluice_limit_return(ngx_http_sluice_charge_t *c);
 static ngx_int_t ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     ngx_http_sluice_charge_t *c, uint64_t *actual);
 static ngx_uint_t ngx_http_sluice_limit_cached(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_sluice_limit_failed(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_limit_zone_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_sluice_limit_status_variable(ngx_http_request_t *r,
@@ -525,9 +526,8 @@ static ngx_int_t
 ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     ngx_http_sluice_charge_t *c, uint64_t *actual)
 {
-    off_t       n;
-    ngx_str_t   text;
-    ngx_uint_t  status;
+    off_t      n;
+    ngx_str_t  text;
 
     /* whatever the answer says: that was paid by whom it was made for */
 
@@ -555,14 +555,8 @@ ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     }
 
     if (text.len == 0) {
-        status = r->err_status ? r->err_status : r->headers_out.status;
         *actual = 0;
-
-        /* who went away before the answer may have caused all of it */
-
-        return (status >= NGX_HTTP_BAD_REQUEST
-                && status != NGX_HTTP_CLIENT_CLOSED_REQUEST)
-               ? NGX_OK : NGX_DECLINED;
+        return ngx_http_sluice_limit_failed(r) ? NGX_OK : NGX_DECLINED;
     }
 
     n = ngx_atoof(text.data, text.len);
@@ -608,6 +602,36 @@ ngx_http_sluice_limit_cached(ngx_http_request_t *r)
 #endif
 
     return 0;
+}
+
+
+/*
+ * Whether an error has come of the request: its own status, or that of the
+ * upstream it was sent to last, which "error_page =200" hides.
+ */
+
+static ngx_uint_t
+ngx_http_sluice_limit_failed(ngx_http_request_t *r)
+{
+    ngx_uint_t                  n, status;
+    ngx_http_upstream_state_t  *state;
+
+    status = r->err_status ? r->err_status : r->headers_out.status;
+
+    if (status < NGX_HTTP_BAD_REQUEST && r->upstream_states != NULL) {
+        n = r->upstream_states->nelts;
+        state = r->upstream_states->elts;
+
+        /* without a peer: one was looked for, and nobody was asked */
+
+        status = (n != 0 && state[n - 1].peer != NULL) ? state[n - 1].status
+                                                       : NGX_HTTP_BAD_GATEWAY;
+    }
+
+    /* who went away before the answer may have caused all of it */
+
+    return status >= NGX_HTTP_BAD_REQUEST
+           && status != NGX_HTTP_CLIENT_CLOSED_REQUEST;
 }
 
 
