@@ -286,9 +286,7 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
         }
 
         ngx_http_sluice_count(REFUSED_LIMIT);
-        ngx_log_error(slcf->limit_log_level, r->connection->log, 0,
-                      "refusing request by limit \"%V\"",
-                      &ctx->refused_by->name);
+        ngx_http_sluice_limit_log(r, ctx->refused_by, ctx->refused_charge, "");
         break;
 
     case SLUICE_OUTCOME_PROXY:

@@ -102,7 +102,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
         c = &ctx->charges[i];
 
         if (c->refused) {
-            ngx_http_sluice_dry(r, ctx, &c->limit->zone->named);
+            ngx_http_sluice_dry(r, ctx, &c->limit->zone->named, c);
             continue;
         }
 
@@ -122,13 +122,14 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
 
         if (c->limit->dry_run) {
             ngx_http_sluice_limit_waive(ctx, first, c->limit);
-            ngx_http_sluice_dry(r, ctx, &c->limit->zone->named);
+            ngx_http_sluice_dry(r, ctx, &c->limit->zone->named, c);
             continue;
         }
 
         *retry = (result == SLUICE_LIMIT_CONTENDED)
                  ? 0 : sluice_limit_retry(c->table, &c->state, c->max, c->n);
         ctx->refused_by = &c->limit->zone->named;
+        ctx->refused_charge = c;
         ctx->refused_status = c->limit->status;
 
         ngx_http_sluice_limit_undo(ctx, first);
@@ -405,6 +406,7 @@ ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first,
 
         if (!full || wait > *retry) {
             ctx->refused_by = &c->limit->zone->named;
+            ctx->refused_charge = c;
             ctx->refused_status = c->limit->status;
             *retry = wait;
         }
@@ -418,23 +420,41 @@ ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first,
 
 void
 ngx_http_sluice_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_named_t *zone)
+    ngx_http_sluice_named_t *zone, ngx_http_sluice_charge_t *charge)
 {
-    ngx_http_sluice_loc_conf_t  *slcf;
-
     /* by both tables of a zone that changes: once is enough */
 
     if (ctx->dry_refused_by == zone) {
         return;
     }
 
-    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
-
     ctx->dry_refused_by = zone;
 
     ngx_http_sluice_count(DRY_RUN);
+    ngx_http_sluice_limit_log(r, zone, charge, ", dry run");
+}
+
+
+/* with the key as "sluicectl hottest" tells it: what it is stays unsaid */
+
+void
+ngx_http_sluice_limit_log(ngx_http_request_t *r,
+    ngx_http_sluice_named_t *zone, ngx_http_sluice_charge_t *charge,
+    const char *how)
+{
+    ngx_http_sluice_loc_conf_t  *slcf;
+
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+
+    if (charge == NULL) {
+        ngx_log_error(slcf->limit_log_level, r->connection->log, 0,
+                      "refusing request by limit \"%V\"%s", &zone->name, how);
+        return;
+    }
+
     ngx_log_error(slcf->limit_log_level, r->connection->log, 0,
-                  "refusing request by limit \"%V\", dry run", &zone->name);
+                  "refusing request by limit \"%V\"%s, key %012xL",
+                  &zone->name, how, sluice_hash_fingerprint(charge->key));
 }
 
 
