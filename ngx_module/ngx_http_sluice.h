@@ -402,6 +402,7 @@ typedef struct {
     ngx_uint_t                  nplaces;
     ngx_http_sluice_place_t     no_place;       /* conn NULL: none was short */
     ngx_http_sluice_named_t    *refused_by;     /* a zone                    */
+    ngx_http_sluice_charge_t   *refused_charge; /* NULL: a conn zone         */
     ngx_http_sluice_named_t    *dry_refused_by;
     ngx_uint_t                  refused_status;
     ngx_http_sluice_loc_conf_t *told;           /* of the limits' headers    */
@@ -527,7 +528,10 @@ ngx_int_t ngx_http_sluice_amount(ngx_http_request_t *r,
 ngx_int_t ngx_http_sluice_grow(ngx_pool_t *pool, void **array, ngx_uint_t n,
     ngx_uint_t more, size_t size);
 void ngx_http_sluice_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_named_t *zone);
+    ngx_http_sluice_named_t *zone, ngx_http_sluice_charge_t *charge);
+void ngx_http_sluice_limit_log(ngx_http_request_t *r,
+    ngx_http_sluice_named_t *zone, ngx_http_sluice_charge_t *charge,
+    const char *how);
 void ngx_http_sluice_limit_settle(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx);
 

@@ -49,7 +49,7 @@ ngx_int_t
 ngx_http_sluice_admission_handler(ngx_http_request_t *r)
 {
     uint64_t                     retry;
-    ngx_uint_t                   key_only, status;
+    ngx_uint_t                   status;
     ngx_http_sluice_ctx_t       *ctx;
     ngx_http_sluice_loc_conf_t  *slcf;
 
@@ -70,19 +70,25 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
     ctx = ngx_http_sluice_get_ctx(r);
 
     /*
-     * Subrequests need a key, and count for nothing else.  Nor does the page
-     * of an error that came before us: a request that was denied is not
-     * admitted by it, and charges nobody.
+     * Subrequests need a key, and count for nothing else; and a file is asked
+     * of no upstream.
      */
 
-    key_only = (r != r->main
-                || (r->internal && r->err_status >= NGX_HTTP_BAD_REQUEST
-                    && (ctx == NULL
-                        || ctx->outcome == SLUICE_OUTCOME_OPEN)));
+    if (r != r->main && (slcf->key == NULL || r->content_handler == NULL)) {
+        return NGX_DECLINED;
+    }
 
-    /* a file is asked of no upstream */
+    /*
+     * The page of a refusal is free, and that of an error that came before us:
+     * a request that was denied is not admitted by it, and charges nobody.
+     * What goes to an upstream instead is not.
+     */
 
-    if (key_only && (slcf->key == NULL || r->content_handler == NULL)) {
+    if (r->content_handler == NULL
+        && ((ctx == NULL || ctx->outcome == SLUICE_OUTCOME_OPEN)
+            ? r->internal && r->err_status >= NGX_HTTP_BAD_REQUEST
+            : ctx->outcome != SLUICE_OUTCOME_ADMITTED))
+    {
         return NGX_DECLINED;
     }
 
@@ -93,7 +99,7 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
         }
     }
 
-    if (key_only) {
+    if (r != r->main) {
         switch (ngx_http_sluice_key_take(r, slcf, ctx, sluice_clock_ms(),
                                          &retry, &status))
         {
@@ -107,15 +113,6 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
         default:
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
-    }
-
-    /* a refusal's page is free, what goes to an upstream instead is not */
-
-    if (ctx->outcome != SLUICE_OUTCOME_OPEN
-        && ctx->outcome != SLUICE_OUTCOME_ADMITTED
-        && r->content_handler == NULL)
-    {
-        return NGX_DECLINED;
     }
 
     return ngx_http_sluice_admit(r, slcf, ctx);
@@ -289,9 +286,7 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
         }
 
         ngx_http_sluice_count(REFUSED_LIMIT);
-        ngx_log_error(slcf->limit_log_level, r->connection->log, 0,
-                      "refusing request by limit \"%V\"",
-                      &ctx->refused_by->name);
+        ngx_http_sluice_limit_log(r, ctx->refused_by, ctx->refused_charge, "");
         break;
 
     case SLUICE_OUTCOME_PROXY:

@@ -126,11 +126,12 @@ ngx_http_sluice_conn_take_one(ngx_http_request_t *r,
     ngx_http_sluice_conn_give(ctx, first);
 
     if (conn->dry_run) {
-        ngx_http_sluice_dry(r, ctx, &zone->named);
+        ngx_http_sluice_dry(r, ctx, &zone->named, NULL);
         return NGX_OK;
     }
 
     ctx->refused_by = &zone->named;
+    ctx->refused_charge = NULL;
     ctx->refused_status = conn->status;
 
     return NGX_BUSY;

@@ -25,6 +25,8 @@ static void ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx,
 static void ngx_http_sluice_limit_return(ngx_http_sluice_charge_t *c);
 static ngx_int_t ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     ngx_http_sluice_charge_t *c, uint64_t *actual);
+static ngx_uint_t ngx_http_sluice_limit_cached(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_sluice_limit_failed(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_limit_zone_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_sluice_limit_status_variable(ngx_http_request_t *r,
@@ -100,7 +102,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
         c = &ctx->charges[i];
 
         if (c->refused) {
-            ngx_http_sluice_dry(r, ctx, &c->limit->zone->named);
+            ngx_http_sluice_dry(r, ctx, &c->limit->zone->named, c);
             continue;
         }
 
@@ -120,13 +122,14 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
 
         if (c->limit->dry_run) {
             ngx_http_sluice_limit_waive(ctx, first, c->limit);
-            ngx_http_sluice_dry(r, ctx, &c->limit->zone->named);
+            ngx_http_sluice_dry(r, ctx, &c->limit->zone->named, c);
             continue;
         }
 
         *retry = (result == SLUICE_LIMIT_CONTENDED)
                  ? 0 : sluice_limit_retry(c->table, &c->state, c->max, c->n);
         ctx->refused_by = &c->limit->zone->named;
+        ctx->refused_charge = c;
         ctx->refused_status = c->limit->status;
 
         ngx_http_sluice_limit_undo(ctx, first);
@@ -403,6 +406,7 @@ ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first,
 
         if (!full || wait > *retry) {
             ctx->refused_by = &c->limit->zone->named;
+            ctx->refused_charge = c;
             ctx->refused_status = c->limit->status;
             *retry = wait;
         }
@@ -416,23 +420,41 @@ ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first,
 
 void
 ngx_http_sluice_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_named_t *zone)
+    ngx_http_sluice_named_t *zone, ngx_http_sluice_charge_t *charge)
 {
-    ngx_http_sluice_loc_conf_t  *slcf;
-
     /* by both tables of a zone that changes: once is enough */
 
     if (ctx->dry_refused_by == zone) {
         return;
     }
 
-    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
-
     ctx->dry_refused_by = zone;
 
     ngx_http_sluice_count(DRY_RUN);
+    ngx_http_sluice_limit_log(r, zone, charge, ", dry run");
+}
+
+
+/* with the key as "sluicectl hottest" tells it: what it is stays unsaid */
+
+void
+ngx_http_sluice_limit_log(ngx_http_request_t *r,
+    ngx_http_sluice_named_t *zone, ngx_http_sluice_charge_t *charge,
+    const char *how)
+{
+    ngx_http_sluice_loc_conf_t  *slcf;
+
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+
+    if (charge == NULL) {
+        ngx_log_error(slcf->limit_log_level, r->connection->log, 0,
+                      "refusing request by limit \"%V\"%s", &zone->name, how);
+        return;
+    }
+
     ngx_log_error(slcf->limit_log_level, r->connection->log, 0,
-                  "refusing request by limit \"%V\", dry run", &zone->name);
+                  "refusing request by limit \"%V\"%s, key %012xL",
+                  &zone->name, how, sluice_hash_fingerprint(charge->key));
 }
 
 
@@ -524,9 +546,17 @@ static ngx_int_t
 ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     ngx_http_sluice_charge_t *c, uint64_t *actual)
 {
-    off_t       n;
-    ngx_str_t   text;
-    ngx_uint_t  status;
+    off_t      n;
+    ngx_str_t  text;
+
+    /* whatever the answer says: that was paid by whom it was made for */
+
+    if (c->limit->zone->conf.unit == NGX_HTTP_SLUICE_UNIT_TOKENS
+        && ngx_http_sluice_limit_cached(r))
+    {
+        *actual = 0;
+        return NGX_OK;
+    }
 
     if (c->limit->settle == NULL) {
 
@@ -545,14 +575,8 @@ ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     }
 
     if (text.len == 0) {
-        status = r->err_status ? r->err_status : r->headers_out.status;
         *actual = 0;
-
-        /* who went away before the answer may have caused all of it */
-
-        return (status >= NGX_HTTP_BAD_REQUEST
-                && status != NGX_HTTP_CLIENT_CLOSED_REQUEST)
-               ? NGX_OK : NGX_DECLINED;
+        return ngx_http_sluice_limit_failed(r) ? NGX_OK : NGX_DECLINED;
     }
 
     n = ngx_atoof(text.data, text.len);
@@ -566,6 +590,68 @@ ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     *actual = (uint64_t) n;
 
     return NGX_OK;
+}
+
+
+/*
+ * Whether the cache has answered: nothing was made for this request, also if
+ * the origin was asked whether it still holds (REVALIDATED), or could not be
+ * (STALE); what an update in the background costs is of the update.
+ */
+
+static ngx_uint_t
+ngx_http_sluice_limit_cached(ngx_http_request_t *r)
+{
+#if (NGX_HTTP_CACHE)
+
+    if (r->upstream == NULL) {
+        return 0;
+    }
+
+    /* r->cached stays set when an upstream is asked after all: error_page */
+
+    switch (r->upstream->cache_status) {
+
+    case NGX_HTTP_CACHE_HIT:
+    case NGX_HTTP_CACHE_STALE:
+    case NGX_HTTP_CACHE_UPDATING:
+    case NGX_HTTP_CACHE_REVALIDATED:
+        return 1;
+    }
+
+#endif
+
+    return 0;
+}
+
+
+/*
+ * Whether an error has come of the request: its own status, or that of the
+ * upstream it was sent to last, which "error_page =200" hides.
+ */
+
+static ngx_uint_t
+ngx_http_sluice_limit_failed(ngx_http_request_t *r)
+{
+    ngx_uint_t                  n, status;
+    ngx_http_upstream_state_t  *state;
+
+    status = r->err_status ? r->err_status : r->headers_out.status;
+
+    if (status < NGX_HTTP_BAD_REQUEST && r->upstream_states != NULL) {
+        n = r->upstream_states->nelts;
+        state = r->upstream_states->elts;
+
+        /* without a peer: one was looked for, and nobody was asked */
+
+        status = (n != 0 && state[n - 1].peer != NULL) ? state[n - 1].status
+                                                       : NGX_HTTP_BAD_GATEWAY;
+    }
+
+    /* who went away before the answer may have caused all of it */
+
+    return status >= NGX_HTTP_BAD_REQUEST
+           && status != NGX_HTTP_CLIENT_CLOSED_REQUEST;
 }
 
 

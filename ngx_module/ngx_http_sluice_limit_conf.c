@@ -26,6 +26,19 @@ static const char  *ngx_http_sluice_limit_units[NGX_HTTP_SLUICE_UNITS] = {
 };
 
 
+/* not known when a request is admitted */
+
+static const char  *ngx_http_sluice_limit_unknown[] = {
+    "sluice_key*",
+    "sluice_limit_zone",
+    "sluice_limit_status",
+    "upstream_*",
+    "sent_http_*",
+    "status",
+    NULL
+};
+
+
 /* finds the zone, or makes one that somebody must still define */
 
 static ngx_http_sluice_zone_t *
@@ -237,11 +250,10 @@ ngx_int_t
 ngx_http_sluice_zone_key_compile(ngx_conf_t *cf, ngx_str_t *text,
     ngx_str_t *zone, ngx_http_sluice_zone_key_conf_t *key)
 {
-    static const char  *unknown[] = { "sluice_key*", "sluice_limit_zone",
-                                      "upstream_*", "sent_http_*", "status",
-                                      NULL };
-
-    if (text->len == 0 || ngx_http_sluice_mentions(text, unknown) != NULL) {
+    if (text->len == 0
+        || ngx_http_sluice_mentions(text, ngx_http_sluice_limit_unknown)
+           != NULL)
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "zone \"%V\" never matches: its key \"%V\" is "
                            "empty when a request is admitted",
@@ -419,7 +431,6 @@ ngx_http_sluice_limit_own(ngx_conf_t *cf, ngx_http_sluice_limit_t *limit,
     ngx_str_t *parameter)
 {
     u_char                       *p;
-    uint64_t                      none;
     ngx_str_t                     name;
     ngx_http_sluice_main_conf_t  *smcf;
 
@@ -452,7 +463,7 @@ ngx_http_sluice_limit_own(ngx_conf_t *cf, ngx_http_sluice_limit_t *limit,
             return NGX_ERROR;
         }
 
-        return ngx_http_sluice_limit_number(cf, parameter, 7, 0, &none,
+        return ngx_http_sluice_limit_number(cf, parameter, 7, 0, NULL,
                                             &limit->settle);
     }
 
@@ -505,15 +516,19 @@ ngx_http_sluice_limit_parameter(ngx_conf_t *cf, ngx_str_t *parameter,
 }
 
 
-/* a number, or a value to be had from each request */
+/*
+ * A number, or a value to be had from each request: when it is admitted, or
+ * when it ends, if number is NULL.
+ */
 
 static ngx_int_t
 ngx_http_sluice_limit_number(ngx_conf_t *cf, ngx_str_t *parameter,
     size_t prefix, off_t least, uint64_t *number,
     ngx_http_sluice_value_t **value)
 {
-    off_t      n;
-    ngx_str_t  text;
+    off_t        n;
+    ngx_str_t    text;
+    const char  *unknown;
 
     text.len = parameter->len - prefix;
     text.data = parameter->data + prefix;
@@ -532,6 +547,17 @@ ngx_http_sluice_limit_number(ngx_conf_t *cf, ngx_str_t *parameter,
         *number = (uint64_t) n;
 
         return NGX_OK;
+    }
+
+    unknown = (number == NULL)
+              ? NULL
+              : ngx_http_sluice_mentions(&text, ngx_http_sluice_limit_unknown);
+
+    if (unknown != NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": \"$%s\" is not known when a "
+                           "request is admitted", parameter, unknown);
+        return NGX_ERROR;
     }
 
     *value = ngx_palloc(cf->pool, sizeof(ngx_http_sluice_value_t));

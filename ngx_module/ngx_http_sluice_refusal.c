@@ -42,6 +42,14 @@ static ngx_http_sluice_refusal_t  ngx_http_sluice_over_limit = {
                          "rate_limit_error")
 };
 
+static ngx_http_sluice_refusal_t  ngx_http_sluice_over_tokens = {
+    NGX_HTTP_TOO_MANY_REQUESTS,
+    ngx_http_sluice_body("429", "Too Many Requests",
+                         "Rate limit reached. Try again later.",
+                         "tokens", "rate_limit_exceeded",
+                         "rate_limit_error")
+};
+
 static ngx_http_sluice_refusal_t  ngx_http_sluice_no_key = {
     NGX_HTTP_SERVICE_UNAVAILABLE,
     ngx_http_sluice_body("503", "Service Unavailable",
@@ -168,13 +176,19 @@ ngx_http_sluice_refuse(ngx_http_request_t *r,
     ngx_uint_t                  i;
     ngx_http_err_page_t        *err_page;
     ngx_http_complex_value_t    cv;
+    ngx_http_sluice_charge_t   *charge;
     ngx_http_core_loc_conf_t   *clcf;
     ngx_http_sluice_refusal_t  *refusal;
 
     switch (outcome) {
 
     case SLUICE_OUTCOME_LIMIT:
-        refusal = &ngx_http_sluice_over_limit;
+        charge = ngx_http_sluice_get_ctx(r)->refused_charge;
+
+        refusal = (charge != NULL && charge->limit->zone->conf.unit
+                                     == NGX_HTTP_SLUICE_UNIT_TOKENS)
+                  ? &ngx_http_sluice_over_tokens
+                  : &ngx_http_sluice_over_limit;
         break;
 
     case SLUICE_OUTCOME_KEY:

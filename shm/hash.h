@@ -51,5 +51,15 @@ sluice_hash_id(const uint8_t key[16], const uint8_t id[16])
     return hash;
 }
 
+/*
+ * By which a limit table knows a key again, and an operator finds it: 48 bits,
+ * never 0.
+ */
+static inline uint64_t
+sluice_hash_fingerprint(sluice_hash_t hash)
+{
+    return (hash.hi >> 16) | 1;
+}
+
 
 #endif /* SLUICE_HASH_H */

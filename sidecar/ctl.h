@@ -122,6 +122,15 @@ bool sluice_ctl_read(sluice_ctl_t *ctl, const sluice_file_t *file,
 bool sluice_ctl_each_slot(sluice_ctl_t *ctl, const sluice_file_t *file,
     void (*visit)(sluice_u128_t slot, void *data), void *data);
 
+/*
+ * What a table of a series is: "newest" in some configuration that is in use,
+ * "former" if it is only charged along with one, or "unused".
+ */
+const char *sluice_ctl_use(const sluice_file_t *file);
+
+/* what a zone's table counts; "" is no unit of this version */
+const char *sluice_ctl_unit(const sluice_file_t *file);
+
 void sluice_ctl_skip(sluice_ctl_t *ctl, const char *file, const char *fmt,
     ...) __attribute__((format(printf, 3, 4)));
 

@@ -27,6 +27,7 @@ static bool sluice_ctl_conn_census(sluice_ctl_t *ctl,
 static const sluice_column_t  sluice_ctl_conn_columns[] = {
     { "zone", "CONN ZONE", 16, SLUICE_CELL_TEXT },
     { "number", "N", 3, SLUICE_CELL_NUMBER },
+    { "use", "USE", 6, SLUICE_CELL_TEXT },
     { "size", "SIZE", 7, SLUICE_CELL_BYTES },
     { "rows", "ROWS", 8, SLUICE_CELL_NUMBER },
     { "used", "USED", 8, SLUICE_CELL_NUMBER },
@@ -101,6 +102,7 @@ sluice_ctl_conn(sluice_ctl_t *ctl, const char *name)
 
     sluice_ctl_named(&row, "zone", name, SLUICE_CONN_PREFIX);
 
+    BSON_APPEND_UTF8(&row, "use", sluice_ctl_use(&file));
     sluice_ctl_number(&row, "size", file.header.size);
     sluice_ctl_number(&row, "rows", rows);
     sluice_ctl_number(&row, "used", census.used);

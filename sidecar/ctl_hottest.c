@@ -45,6 +45,8 @@ static const sluice_column_t  sluice_ctl_hottest_columns[] = {
     { "key", "KEY", 12, SLUICE_CELL_TEXT },
     { "used", "USED", 12, SLUICE_CELL_NUMBER },
     { "reset_s", "RESET", 8, SLUICE_CELL_AGE },
+    { "unit", "UNIT", 8, SLUICE_CELL_TEXT },
+    { "use", "USE", 6, SLUICE_CELL_TEXT },
     { NULL, NULL, 0, 0 }
 };
 
@@ -107,6 +109,8 @@ sluice_ctl_zone_hottest(sluice_ctl_t *ctl, const char *name)
                           hottest.hot[i].used * file.header.geometry[2]);
         BSON_APPEND_DOUBLE(&row, "reset_s",
                            (double) hottest.hot[i].reset / 1e3);
+        BSON_APPEND_UTF8(&row, "unit", sluice_ctl_unit(&file));
+        BSON_APPEND_UTF8(&row, "use", sluice_ctl_use(&file));
 
         sluice_ctl_row(ctl, &row);
         bson_destroy(&row);

@@ -241,6 +241,31 @@ sluice_ctl_each_slot(sluice_ctl_t *ctl, const sluice_file_t *file,
 }
 
 
+/* asks who has locked what, and locks nothing: nobody is hindered by it */
+
+const char *
+sluice_ctl_use(const sluice_file_t *file)
+{
+    return sluice_file_locked(file, SLUICE_LOCK_PRIMARY) ? "newest"
+           : sluice_file_locked(file, SLUICE_LOCK_USERS) ? "former"
+                                                         : "unused";
+}
+
+
+const char *
+sluice_ctl_unit(const sluice_file_t *file)
+{
+    uint64_t  unit;
+
+    /* the module's numbers: NGX_HTTP_SLUICE_UNIT_REQUESTS and so on */
+    static const char  *units[] = { "requests", "tokens", "bytes" };
+
+    unit = file->header.geometry[4];
+
+    return (unit < sizeof(units) / sizeof(units[0])) ? units[unit] : "";
+}
+
+
 bool
 sluice_ctl_is(const char *file, const char *prefix, const char *subject)
 {

@@ -59,6 +59,8 @@ static const sluice_column_t  sluice_ctl_lane_columns[] = {
 static const sluice_column_t  sluice_ctl_zone_columns[] = {
     { "zone", "ZONE", 16, SLUICE_CELL_TEXT },
     { "number", "N", 3, SLUICE_CELL_NUMBER },
+    { "use", "USE", 6, SLUICE_CELL_TEXT },
+    { "unit", "UNIT", 8, SLUICE_CELL_TEXT },
     { "window_s", "WINDOW", 8, SLUICE_CELL_AGE },
     { "scale", "SCALE", 6, SLUICE_CELL_NUMBER },
     { "slots", "SLOTS", 10, SLUICE_CELL_NUMBER },
@@ -307,6 +309,8 @@ sluice_ctl_zone(sluice_ctl_t *ctl, const char *name)
 
     sluice_ctl_named(&row, "zone", name, SLUICE_LIMIT_PREFIX);
 
+    BSON_APPEND_UTF8(&row, "use", sluice_ctl_use(&file));
+    BSON_APPEND_UTF8(&row, "unit", sluice_ctl_unit(&file));
     BSON_APPEND_DOUBLE(&row, "window_s", (double) g[1] / 1e3);
     sluice_ctl_number(&row, "scale", g[2]);
     sluice_ctl_number(&row, "slots", slots);

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 42;
+plan tests => 44;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -183,3 +183,11 @@ qr/\[emerg\] .*invalid "scale=\$arg_n": it must be 1 to 1000000000 in /
     sluice_limit_zone $remote_addr zone=rpm:64k window=1m limit=1;
 --- error_log eval
 qr/\[emerg\] .*invalid parameter "limit=1" in /
+
+
+
+=== TEST 22: the verdict as a key
+--- http_config
+    sluice_limit_zone $sluice_limit_status zone=never:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "never" never matches: its key "\$sluice_limit_status" is empty when a request is admitted in /

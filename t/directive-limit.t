@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 60;
+plan tests => 66;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -281,3 +281,29 @@ qr/\[emerg\] .*invalid value "yes" in "sluice_limit_headers" directive, it must 
     sluice_limit_headers off;
 --- error_log eval
 qr/\[emerg\] .*"sluice_limit_headers" directive is duplicate in /
+
+
+
+=== TEST 31: a limit that an upstream tells
+--- config
+    sluice_limit zone=rpm limit=$upstream_http_x_limit;
+--- error_log eval
+qr/\[emerg\] .*invalid "limit=\$upstream_http_x_limit": "\$upstream_\*" is not known when a request is admitted in /
+
+
+
+=== TEST 32: a weight that the answer tells
+--- config
+    sluice_limit zone=rpm limit=9 weight=${sent_http_x_cost};
+--- error_log eval
+qr/\[emerg\] .*invalid "weight=\$\{sent_http_x_cost\}": "\$sent_http_\*" is not known when a request is admitted in /
+
+
+
+=== TEST 33: a limit of what is in flight that the answer tells
+--- http_config
+    sluice_limit_conn_zone $remote_addr zone=par:64k;
+--- config
+    sluice_limit_conn zone=par limit=$status;
+--- error_log eval
+qr/\[emerg\] .*invalid "limit=\$status": "\$status" is not known when a request is admitted in /

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 19;
+plan tests => 29;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -31,7 +31,7 @@ add_block_preprocessor(sub {
             sluice_limit zone=rpm limit=$no;
             alias $TEST_NGINX_SERVER_ROOT/html/index.html;
         }
-    ');
+    ' . ($block->config // ''));
 });
 
 run_tests();
@@ -79,3 +79,44 @@ __DATA__
 [429, 429]
 --- response_body_like eval
 ["rate_limit_exceeded", "rate_limit_error"]
+
+
+
+=== TEST 4: OpenAI's names what there is too much of
+--- http_config
+    sluice_limit_zone all zone=tpm:64k window=1h unit=tokens;
+    sluice_limit_zone all zone=bpm:64k window=1h unit=bytes;
+    sluice_limit_conn_zone all zone=par:64k;
+--- config
+    sluice_error_format openai;
+    sluice_limit zone=rpm limit=2 weight=$arg_rpm;
+    sluice_limit zone=tpm limit=2 weight=$arg_tpm;
+    sluice_limit zone=bpm limit=2 weight=$arg_bpm;
+    location = /t {
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /par {
+        sluice_limit_conn zone=par limit=$no;
+        sluice_limit zone=tpm limit=2 weight=1;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /then {
+        sluice_limit zone=tpm limit=$no;
+        error_page 429 = @par;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location @par {
+        sluice_limit_conn zone=par limit=$no;
+        proxy_pass http://127.0.0.1:1;
+    }
+--- request eval
+["GET /t?rpm=3&tpm=1&bpm=1", "GET /t?rpm=1&tpm=3&bpm=1",
+ "GET /t?rpm=1&tpm=1&bpm=3", "GET /par", "GET /then"]
+--- error_code eval
+[429, 429, 429, 429, 429]
+--- response_body_like eval
+['"type":"requests","param":null,"code":"rate_limit_exceeded"',
+ '"type":"tokens","param":null,"code":"rate_limit_exceeded"',
+ '"type":"requests","param":null,"code":"rate_limit_exceeded"',
+ '"type":"requests","param":null,"code":"rate_limit_exceeded"',
+ '"type":"requests","param":null,"code":"rate_limit_exceeded"']

@@ -32,8 +32,8 @@ __DATA__
 --- error_code eval
 [200, 200, 429]
 --- x_log
-1: ~\[error\] .*refusing request by limit "dry", dry run
-1: ~\[error\] .*refusing request by limit "rpm",
+1: ~\[error\] .*refusing request by limit "dry", dry run, key [0-9a-f]{12}, client:
+1: ~\[error\] .*refusing request by limit "rpm", key [0-9a-f]{12}, client:
 2: refusing request
 
 

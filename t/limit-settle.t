@@ -7,7 +7,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 96;
+plan tests => 124;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -191,7 +191,64 @@ tpm passed=2 refused=2
 
 
 
-=== TEST 11: who goes away before the answer comes does not get the estimate back
+=== TEST 11: and so it is where its page is answered as something else
+--- config
+    location = /ok {
+        internal;
+        return 200 "never mind\n";
+    }
+    location @ok {
+        return 200 "never mind\n";
+    }
+    location @other {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location /gone/ {
+        sluice_limit zone=tpm limit=100 weight=50
+                     settle=$upstream_http_x_used;
+        proxy_intercept_errors on;
+        error_page 404 =200 @ok;
+        location = /gone/is {
+            error_page 502 504 =200 /ok;
+            proxy_pass http://127.0.0.1:1;
+        }
+        location = /gone/named {
+            error_page 502 = @ok;
+            proxy_pass http://127.0.0.1:1;
+        }
+        location = /gone/404 {
+            proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/404;
+        }
+        location = /gone/nowhere {
+            error_page 502 = @ok;
+            proxy_pass http://nowhere.example$is_args$args;
+        }
+        location = /gone/after {
+            error_page 502 = @other;
+            proxy_pass http://127.0.0.1:1;
+        }
+        location = /gone/twice {
+            error_page 502 = /gone/nowhere;
+            recursive_error_pages on;
+            proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/bad;
+        }
+    }
+--- request eval
+["GET /gone/is?k=1", "GET /look?k=1", "GET /gone/named?k=1", "GET /look?k=1",
+ "GET /gone/404?k=1", "GET /look?k=1", "GET /gone/404?k=1&used=7",
+ "GET /look?k=1", "GET /gone/nowhere?k=2", "GET /look?k=2",
+ "GET /gone/twice?k=2", "GET /look?k=2", "GET /gone/after?k=3",
+ "GET /look?k=3"]
+--- error_code eval
+[(200) x 14]
+--- raw_response_headers_like eval
+['"tpm";r=50;', '"tpm";r=100;', '"tpm";r=50;', '"tpm";r=100;', '"tpm";r=50;',
+ '"tpm";r=100;', '"tpm";r=50;', '"tpm";r=93;', '"tpm";r=50;', '"tpm";r=100;',
+ '"tpm";r=50;', '"tpm";r=100;', '"tpm";r=50;', '"tpm";r=50;']
+
+
+
+=== TEST 12: who goes away before the answer comes does not get the estimate back
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;

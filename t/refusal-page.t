@@ -1,11 +1,11 @@
-# Why it exists: the page that answers a refusal is free, but what goes to an
-# upstream instead of one is not: it is limited, has a key and is recorded; and
-# a refusal is told as what it is, wherever a redirect has led.
+# Why it exists: the page that answers a refusal, or an error, is free, but what
+# goes to an upstream instead of one is not: it is limited, has a key and is
+# recorded; and a refusal is told as what it is, wherever a redirect has led.
 
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 60;
+plan tests => 89;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -21,6 +21,7 @@ add_block_preprocessor(sub {
             location = /bad { return 502; }
             add_header Retry-After 77 always;
             location = /wait { return 503; }
+            location = /denied { return 401; }
             location = /later { return 200; }
             location / { return 200 "for $http_authorization\n"; }
         }
@@ -272,3 +273,134 @@ $sluice_key was asked for before admission, and is empty: pool "p"
 [200, 429]
 --- raw_response_headers_like eval
 ["", "Retry-After: \\d+"]
+
+
+
+=== TEST 11: what an upstream is asked for instead of an error
+--- config
+    location = /e404 {
+        error_page 404 @app;
+        alias $TEST_NGINX_SERVER_ROOT/html/none;
+    }
+    location = /passed {
+        error_page 404 = @app;
+        alias $TEST_NGINX_SERVER_ROOT/html/none;
+    }
+    location @app {
+        sluice_usage on;
+        sluice_limit zone=rpm limit=2;
+        sluice_key p;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /e404", "GET /passed", "GET /e404", "GET /passed"]
+--- error_code eval
+[404, 200, 429, 429]
+--- response_body_like eval
+["for sk-p", "for sk-p", "Rate limit reached", "Rate limit reached"]
+--- x_zone
+rpm passed=2 refused=2
+--- x_records
+outcome=admitted status=404 uri=/e404 key=a tries=1 flags=-
+outcome=admitted status=200 uri=/passed key=a tries=1 flags=-
+outcome=limit status=429 uri=/e404 tries=0
+outcome=limit status=429 uri=/passed tries=0
+--- x_counters
+admitted=2 refused_limit=2
+
+
+
+=== TEST 12: a page for those who have not logged in
+--- config
+    location = /t {
+        auth_request /auth;
+        error_page 401 /login;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /auth {
+        internal;
+        sluice_limit zone=other limit=1;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/denied;
+    }
+    location = /login {
+        sluice_limit zone=rpm limit=1;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /free {
+        auth_request /auth;
+        error_page 401 /page;
+        sluice_limit zone=rpm limit=1;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /page {
+        sluice_limit zone=rpm limit=1;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /free", "GET /t", "GET /t", "GET /free"]
+--- error_code eval
+[401, 401, 429, 401]
+--- response_body_like eval
+["It works", "for", "Rate limit reached", "It works"]
+--- x_zone
+rpm passed=1 refused=1
+other passed=0 refused=0
+
+
+
+=== TEST 13: it is refused once, not again by the page of its refusal
+--- config
+    recursive_error_pages on;
+    error_page 404 @app;
+    error_page 429 @again;
+    location @app {
+        sluice_limit zone=rpm limit=1;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location @again {
+        sluice_limit zone=rpm limit=1;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location @refuse {
+        sluice_limit zone=rpm limit=1;
+        sluice_limit zone=other limit=1;
+        error_page 429 @refuse;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /t {
+        alias $TEST_NGINX_SERVER_ROOT/html/none;
+    }
+    location = /refuse {
+        error_page 404 @refuse;
+        alias $TEST_NGINX_SERVER_ROOT/html/none;
+    }
+--- request eval
+["GET /t", "GET /t", "GET /refuse"]
+--- error_code eval
+[404, 429, 429]
+--- response_body_like eval
+["for ", "for ", "for "]
+--- x_zone
+rpm passed=1 refused=2
+other passed=0 refused=0
+
+
+
+=== TEST 14: what was no request, and goes to an upstream
+--- config
+    sluice_usage on;
+    sluice_limit zone=rpm limit=1;
+    error_page 400 = /app;
+    location = /app {
+        sluice_key p;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- raw_request eval
+"nonsense\r\n\r\n"
+--- ignore_response
+--- x_records
+outcome=admitted key=a tries=1
+--- x_zone
+rpm passed=1 refused=0
