@@ -42,7 +42,7 @@ sluice_limit_locate(const sluice_limit_t *limit, sluice_hash_t key,
         b = (a + 1 == limit->nbuckets) ? 0 : a + 1;
     }
 
-    place->fingerprint = sluice_limit_fingerprint(key);
+    place->fingerprint = sluice_hash_fingerprint(key);
     place->bucket[0] = &limit->buckets[a];
     place->bucket[1] = &limit->buckets[b];
     place->line = sluice_limit_line(limit, key, a);

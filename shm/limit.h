@@ -226,16 +226,10 @@ sluice_limit_max_units(const sluice_limit_t *limit, uint64_t amount)
                                               : SLUICE_LIMIT_UNITS_MAX;
 }
 
-/* disjoint bits: two keys of one bucket differ in the fingerprint */
-
-static inline uint64_t
-sluice_limit_fingerprint(sluice_hash_t key)
-{
-    return (key.hi >> 16) | 1;
-}
-
-
-/* the first one of the key, by its number */
+/*
+ * The first one of the key, by its number.  Of other bits than the fingerprint,
+ * in which two keys of one bucket differ.
+ */
 
 static inline uint64_t
 sluice_limit_bucket(const sluice_limit_t *limit, sluice_hash_t key)
@@ -346,7 +340,7 @@ sluice_limit_charge(sluice_limit_t *limit, sluice_hash_t key, uint64_t now,
     sluice_u128_t    *slot;
     sluice_window_t   seen;
 
-    tag = sluice_limit_fingerprint(key);
+    tag = sluice_hash_fingerprint(key);
     bucket = sluice_limit_bucket(limit, key);
     slot = sluice_limit_line(limit, key, bucket);
 
