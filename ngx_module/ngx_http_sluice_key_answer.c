@@ -12,9 +12,6 @@
 /* bytes of an error's body that are looked at */
 #define NGX_HTTP_SLUICE_BODY_MAX  2048
 
-/* what is shorter stands in a header by chance, and is no secret */
-#define NGX_HTTP_SLUICE_MASK_MIN  8
-
 
 static void ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t,
@@ -80,9 +77,9 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
 
 /*
  * A header that repeats the key would carry it to the client, to a cache, and
- * to the log, as an error or in nginx's own words of debugging.  It may have
- * come in pieces: looked at is all that has come.  An answer that is none of
- * an error is believed to repeat nothing, unless somebody writes it all down.
+ * to the log: as an error, in nginx's own words of debugging, or as a URI that
+ * X-Accel-Redirect has named.  It may have come in pieces: looked at is all
+ * that has come.
  */
 
 static void
@@ -109,13 +106,6 @@ ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t)
     }
 
 #endif
-
-    if (last - start > (ssize_t) sizeof("HTTP/1.1 2") - 1
-        && start[sizeof("HTTP/1.1 ") - 1] == '2'
-        && !(t->request->connection->log->log_level & NGX_LOG_DEBUG_HTTP))
-    {
-        return;
-    }
 
     p = memmem(start, last - start, secret->data, secret->len);
 
