@@ -252,6 +252,7 @@ typedef struct {
                                                 /* SLUICE_ANSWERS: not said  */
     ngx_array_t                 patterns;       /* ngx_str_t, quota errors   */
     ngx_uint_t                  written;        /* lines that there were     */
+    ngx_uint_t                  unread;         /* an error was, and logged  */
 
     sluice_pool_t               pool;
     sluice_balance_t           *balance;        /* NULL: not open            */

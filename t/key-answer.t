@@ -6,9 +6,10 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
+use Compress::Raw::Zlib qw( MAX_WBITS WANT_GZIP );
 use POSIX qw( strftime );
 
-plan tests => 212;
+plan tests => 261;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -22,6 +23,32 @@ my $rfc3339 = "anthropic-ratelimit-tokens-remaining: 0\r\n"
 
 my $quota = '{"error":{"code":"insufficient_quota"}}';
 my @json = ('Content-Type: application/json');
+
+my $credit = '{"error":{"message":"Your credit balance is too low to"}}';
+
+# bits: as zlib has them
+
+sub deflated {
+    my ($text, $bits) = @_;
+    my $deflate = Compress::Raw::Zlib::Deflate->new(-WindowBits => $bits,
+                                                    -AppendOutput => 1);
+    $deflate->deflate($text, my $out);
+    $deflate->flush($out);
+    return $out;
+}
+
+sub gzip { return deflated($_[0], WANT_GZIP) }
+
+# an error in chunks of so many bytes; what they end with
+
+sub chunked {
+    my ($body, $n, $end, @headers) = @_;
+
+    return join "\r\n", 'HTTP/1.1 429 X', 'Transfer-Encoding: chunked',
+                        @headers, '',
+                        (map { sprintf("%x;a=b\r\n", length) . $_ }
+                             unpack "(a$n)*", $body), $end;
+}
 
 Sluice::Upstream::start(
     '/150ms'  => [\0.15, answer(200, 'ok')],
@@ -49,7 +76,40 @@ Sluice::Upstream::start(
     '/close'  => ["HTTP/1.1 429 X\r\n\r\n$quota", undef],
     '/far'    => [answer(429, ' ' x 2048 . $quota)],
     '/near'   => [answer(429, ' ' x 2000 . $quota)],
-    '/gzip'   => [answer(429, $quota, 'Content-Encoding: gzip')],
+    '/blank'  => ["HTTP/1.1 429 X\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  . "2b\r\n\r\n\r\n", \0.05, "$quota\r\n0\r\n\r\n"],
+    (map { ("/by/$_" => [chunked($quota, $_, "0\r\n\r\n")]) } 1, 7, 10, 38),
+    '/broken' => [chunked(substr($quota, 0, 20), 7, "what\r\n$quota")],
+    '/over'   => [chunked('no', 7, "ffffffffffffffff\r\n$quota")],
+    '/gzip'   => [answer(429, gzip($quota), 'Content-Encoding: gzip')],
+    '/gzip/400' => [answer(400, gzip($credit), 'content-encoding: GZip')],
+    '/gzip/x' => [answer(403, gzip($credit), 'Content-Encoding: x-gzip')],
+    '/deflate' => [answer(429, deflated($quota, MAX_WBITS),
+                          'Content-Encoding: deflate')],
+    '/raw'    => [answer(429, deflated($quota, -MAX_WBITS),
+                         'Content-Encoding: deflate')],
+    '/identity' => [answer(429, $quota, 'Content-Encoding: identity')],
+    '/gzip/two' => [substr(answer(429, gzip($quota), 'Content-Encoding: gzip'),
+                           0, -20), \0.05, substr gzip($quota), -20],
+    '/gzip/by/7' => [chunked(gzip($quota), 7, "0\r\n\r\n",
+                             'Content-Encoding: gzip')],
+    '/gzip/close' => ["HTTP/1.1 429 X\r\nContent-Encoding: gzip\r\n\r\n"
+                      . gzip($quota), undef],
+    '/gzip/near' => [answer(429, gzip(' ' x 2000 . $quota),
+                            'Content-Encoding: gzip')],
+    '/gzip/far' => [answer(429, gzip(' ' x 2048 . $quota),
+                           'Content-Encoding: gzip')],
+    '/gzip/cut' => [answer(429, substr(gzip($quota), 0, -9),
+                           'Content-Encoding: gzip')],
+    '/gzip/none' => [answer(429, $quota, 'Content-Encoding: gzip')],
+    '/gzip/odd' => [answer(429, substr(gzip(' ' x 99), 0, 12) . "\377" x 99,
+                           'Content-Encoding: gzip')],
+    '/gzip/bomb' => ["HTTP/1.1 429 X\r\nContent-Encoding: gzip\r\n"
+                     . "Content-Length: 9999\r\n\r\n"
+                     . substr(gzip("\0" x 1e6), 0, 900), \1],
+    '/br'     => [answer(429, $quota, 'Content-Encoding: br')],
+    '/both'   => [answer(400, gzip($quota), 'Content-Encoding: gzip',
+                         'Content-Encoding: deflate')],
 );
 
 add_block_preprocessor(sub {
@@ -561,12 +621,12 @@ p a state=exhausted reason=body
 
 
 
-=== TEST 42: nobody looks into what is compressed
+=== TEST 42: an answer that is compressed says the same
 --- request
 GET /script/gzip
 --- error_code: 429
 --- x_members
-p a state=cooling reason=status
+p a state=exhausted for=86400000 reason=body status=429
 
 
 
@@ -809,3 +869,213 @@ GET /201
 --- x_curl_out
 --- x_members
 p a state=cooling for=9000 denied=3 cool=2
+
+
+
+=== TEST 62: with 400 and 403, which a client would get again and again
+--- request eval
+["GET /script/gzip/400", "GET /script/gzip/x"]
+--- error_code eval
+[400, 503]
+--- x_members
+p a state=exhausted reason=body status=400
+
+
+
+=== TEST 63: in other words for it
+--- request
+GET /script/gzip/x
+--- error_code: 403
+--- x_members
+p a state=exhausted reason=body status=403
+
+
+
+=== TEST 64: deflate
+--- request
+GET /script/deflate
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 65: deflate, as some understand it
+--- request
+GET /script/raw
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 66: a coding that is none
+--- request
+GET /script/identity
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 67: compressed, in two packets
+--- request
+GET /script/gzip/two
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 68: compressed, in chunks
+--- request
+GET /script/gzip/by/7
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 69: compressed, to the end of the connection
+--- request
+GET /script/gzip/close
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 70: without its end
+--- request
+GET /script/gzip/cut
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 71: of what it says as much is looked at as of others
+--- request
+GET /script/gzip/near
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 72: and no more
+--- request
+GET /script/gzip/far
+--- error_code: 429
+--- x_members
+p a state=cooling reason=status
+
+
+
+=== TEST 73: what says that it is compressed, and is not
+--- request
+GET /script/gzip/none
+--- error_code: 429
+--- x_members
+p a state=cooling reason=status
+
+
+
+=== TEST 74: what is damaged
+--- request
+GET /script/gzip/odd
+--- error_code: 429
+--- x_members
+p a state=cooling reason=status
+
+
+
+=== TEST 75: what is much more than it seems is not waited for
+--- request
+GET /hasty/gzip/bomb
+--- ignore_response
+--- x_members
+p a state=cooling reason=status
+--- x_log
+0: timed out) while reading response header
+
+
+
+=== TEST 76: what nobody here can read is said once
+--- x_pool: cooldown off;
+--- request eval
+["GET /script/br", "GET /script/both", "GET /script/br"]
+--- error_code eval
+[429, 400, 429]
+--- x_members
+p a state=healthy client=3
+--- x_log
+1: ~\[error\] .*neither by gzip nor by deflate: .*, pool "p" while
+
+
+
+=== TEST 77: small chunks, with extensions
+--- request
+GET /script/by/7
+--- error_code: 429
+--- response_body: {"error":{"code":"insufficient_quota"}}
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 78: of another size
+--- request
+GET /script/by/10
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 79: of a byte each
+--- request
+GET /script/by/1
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 80: of all but a byte
+--- request
+GET /script/by/38
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 81: what looks like the end of the chunks
+--- request
+GET /script/blank
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 82: chunks that are none
+--- request
+GET /hasty/broken
+--- ignore_response
+--- x_members
+p a state=cooling reason=status
+--- x_log
+0: timed out) while reading response header
+
+
+
+=== TEST 83: a chunk that has no end
+--- request
+GET /hasty/over
+--- ignore_response
+--- x_members
+p a state=cooling reason=status
+--- x_log
+0: timed out) while reading response header
