@@ -22,7 +22,8 @@ static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
     sluice_answer_t answer);
 static sluice_answer_t ngx_http_sluice_key_answer(
     ngx_http_sluice_pool_t *pool, ngx_uint_t status);
-static uint64_t ngx_http_sluice_key_hint(ngx_http_request_t *r);
+static uint64_t ngx_http_sluice_key_hint(ngx_http_request_t *r,
+    ngx_http_sluice_pool_t *pool, sluice_answer_t answer);
 
 
 /* the status and the headers of each try, before nginx looks at them */
@@ -173,7 +174,8 @@ ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t, sluice_answer_t answer,
     hint = (answer == SLUICE_ANSWER_COOL
             || (answer == SLUICE_ANSWER_EXHAUSTED
                 && reason == SLUICE_REASON_STATUS))
-           ? ngx_http_sluice_key_hint(t->request) : SLUICE_NEVER;
+           ? ngx_http_sluice_key_hint(t->request, t->ctx->pool, answer)
+           : SLUICE_NEVER;
 
     ngx_http_sluice_try_went(t);
 
@@ -343,12 +345,16 @@ ngx_http_sluice_key_answer(ngx_http_sluice_pool_t *pool, ngx_uint_t status)
 }
 
 
-/* milliseconds that the answer asks to wait; SLUICE_NEVER: it does not say */
+/*
+ * Milliseconds that the answer asks to wait; SLUICE_NEVER: it does not say.
+ * Nothing but a 429 is about a limit; others may tell of theirs all the same.
+ */
 
 static uint64_t
-ngx_http_sluice_key_hint(ngx_http_request_t *r)
+ngx_http_sluice_key_hint(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool,
+    sluice_answer_t answer)
 {
-    ngx_uint_t        i;
+    ngx_uint_t        i, limited;
     ngx_time_t       *tp;
     sluice_hints_t    hints;
     ngx_list_part_t  *part;
@@ -370,5 +376,9 @@ ngx_http_sluice_key_hint(ngx_http_request_t *r)
         }
     }
 
-    return sluice_hints_wait(&hints);
+    limited = (answer == SLUICE_ANSWER_COOL
+               && r->upstream->headers_in.status_n
+                  == NGX_HTTP_TOO_MANY_REQUESTS);
+
+    return sluice_hints_wait(&hints, limited, pool->policy.cool);
 }

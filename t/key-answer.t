@@ -9,7 +9,7 @@ require './t/lib/Sluice/Upstream.pm';
 use Compress::Raw::Zlib qw( MAX_WBITS WANT_GZIP );
 use POSIX qw( strftime );
 
-plan tests => 261;
+plan tests => 279;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -20,6 +20,9 @@ sub date { return strftime $_[0], gmtime(time + $_[1]) }
 my $http = 'Retry-After: %a, %d %b %Y %H:%M:%S GMT';
 my $rfc3339 = "anthropic-ratelimit-tokens-remaining: 0\r\n"
               . 'anthropic-ratelimit-tokens-reset: %Y-%m-%dT%H:%M:%SZ';
+
+my $unified = "anthropic-ratelimit-unified-status: rejected\r\n"
+              . 'anthropic-ratelimit-unified-reset: ';
 
 my $quota = '{"error":{"code":"insufficient_quota"}}';
 my @json = ('Content-Type: application/json');
@@ -58,6 +61,7 @@ Sluice::Upstream::start(
     '/date'   => [sub { answer(429, 'limited', date($http, 30)) }],
     '/past'   => [sub { answer(429, 'limited', date($http, -30)) }],
     '/reset'  => [sub { answer(429, 'limited', date($rfc3339, 30)) }],
+    '/unified' => [sub { answer(429, 'limited', $unified . (time + 30)) }],
     '/late'   => [\1, undef],
     '/cut'    => [undef],
     '/long'   => ["HTTP/1.1 200 X\r\nA: " . 'a' x 9000 . "\r\n\r\n", undef],
@@ -129,6 +133,8 @@ add_block_preprocessor(sub {
             add_header retry-after-ms \$http_after_ms always;
             add_header x-ratelimit-remaining-requests \$http_left always;
             add_header x-ratelimit-reset-requests \$http_reset always;
+            add_header x-ratelimit-remaining-tokens \$http_left_tokens always;
+            add_header x-ratelimit-reset-tokens \$http_reset_tokens always;
             $answers
             location / { return 200 ok; }
             location /body/ {
@@ -277,7 +283,7 @@ p a state=cooling for=360000
 
 
 
-=== TEST 10: a limit's reset, of which something remains
+=== TEST 10: a limit's reset, of which something remains, and late
 --- request
 GET /429
 --- more_headers
@@ -1079,3 +1085,111 @@ GET /hasty/over
 p a state=cooling reason=status
 --- x_log
 0: timed out) while reading response header
+
+
+
+=== TEST 84: a limit's reset, and not what remains of it
+--- request
+GET /429
+--- more_headers
+Reset: 20s
+--- error_code: 429
+--- x_members
+p a state=cooling for=20000 reason=status status=429
+
+
+
+=== TEST 85: the other dialect
+--- request
+GET /script/unified
+--- error_code: 429
+--- x_members
+p a state=cooling for=~^(30|29|28)[0-9]{3}$
+
+
+
+=== TEST 86: too little remains
+--- request
+GET /429
+--- more_headers
+Left-Tokens: 3
+Reset-Tokens: 6.24s
+Left: 499
+Reset: 8s
+--- error_code: 429
+--- x_members
+p a state=cooling for=6240
+
+
+
+=== TEST 87: a pool's own time that is shorter
+--- x_pool: cooldown 429 5s;
+--- request
+GET /429
+--- more_headers
+Left-Tokens: 3
+Reset-Tokens: 6.24s
+--- error_code: 429
+--- x_members
+p a state=cooling for=5000
+
+
+
+=== TEST 88: what nearly is whole is not asked at once
+--- request
+GET /429
+--- more_headers
+Left: 499
+Reset: 12ms
+--- error_code: 429
+--- x_members
+p a state=cooling for=1000
+
+
+
+=== TEST 89: an answer that is about no limit has them by the way
+--- request
+GET /529
+--- more_headers
+Left: 499
+Reset: 8s
+Reset-Tokens: 20s
+--- error_code: 529
+--- x_members
+p a state=cooling for=60000
+
+
+
+=== TEST 90: nor does an account without money have some then
+--- request
+GET /402
+--- more_headers
+Reset: 8s
+--- error_code: 402
+--- x_members
+p a state=exhausted for=86400000
+
+
+
+=== TEST 91: even if that is what a 429 says
+--- x_pool: cooldown 529; exhaust 429 for=1h;
+--- request
+GET /429
+--- more_headers
+Reset: 8s
+--- error_code: 429
+--- x_members
+p a state=exhausted for=3600000
+
+
+
+=== TEST 92: an answer that is well leaves its key alone
+--- request
+GET /201
+--- more_headers
+Left: 0
+Reset: 20s
+Reset-Tokens: 8s
+--- error_code: 201
+--- x_members
+p a state=healthy
