@@ -68,6 +68,9 @@
 #define NGX_HTTP_SLUICE_UNIT_BYTES      2
 #define NGX_HTTP_SLUICE_UNITS           3
 
+/* a shorter key stands in a header by chance, and is not looked for there */
+#define NGX_HTTP_SLUICE_MASK_MIN        8
+
 /* statuses that a pool may be told about, and sluice_key_next */
 #define NGX_HTTP_SLUICE_STATUS_MIN      400
 #define NGX_HTTP_SLUICE_STATUSES        200
@@ -249,6 +252,7 @@ typedef struct {
                                                 /* SLUICE_ANSWERS: not said  */
     ngx_array_t                 patterns;       /* ngx_str_t, quota errors   */
     ngx_uint_t                  written;        /* lines that there were     */
+    ngx_uint_t                  unread;         /* an error was, and logged  */
 
     sluice_pool_t               pool;
     sluice_balance_t           *balance;        /* NULL: not open            */

@@ -9,13 +9,6 @@
 #include "shm/hint.h"
 
 
-/* bytes of an error's body that are looked at */
-#define NGX_HTTP_SLUICE_BODY_MAX  2048
-
-/* what is shorter stands in a header by chance, and is no secret */
-#define NGX_HTTP_SLUICE_MASK_MIN  8
-
-
 static void ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_answer(ngx_http_sluice_try_t *t,
     sluice_answer_t *answer);
@@ -29,14 +22,8 @@ static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
     sluice_answer_t answer);
 static sluice_answer_t ngx_http_sluice_key_answer(
     ngx_http_sluice_pool_t *pool, ngx_uint_t status);
-static ngx_int_t ngx_http_sluice_key_body(ngx_http_request_t *r,
-    ngx_http_sluice_pool_t *pool);
-static ngx_uint_t ngx_http_sluice_body_encoded(ngx_http_upstream_t *u);
-static ngx_uint_t ngx_http_sluice_body_whole(ngx_http_upstream_t *u,
-    size_t size);
-static u_char *ngx_http_sluice_find(u_char *data, size_t len,
-    ngx_str_t *pattern);
-static uint64_t ngx_http_sluice_key_hint(ngx_http_request_t *r);
+static uint64_t ngx_http_sluice_key_hint(ngx_http_request_t *r,
+    ngx_http_sluice_pool_t *pool, sluice_answer_t answer);
 
 
 /* the status and the headers of each try, before nginx looks at them */
@@ -80,9 +67,9 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
 
 /*
  * A header that repeats the key would carry it to the client, to a cache, and
- * to the log, as an error or in nginx's own words of debugging.  It may have
- * come in pieces: looked at is all that has come.  An answer that is none of
- * an error is believed to repeat nothing, unless somebody writes it all down.
+ * to the log: as an error, in nginx's own words of debugging, or as a URI that
+ * X-Accel-Redirect has named.  It may have come in pieces: looked at is all
+ * that has come.
  */
 
 static void
@@ -109,13 +96,6 @@ ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t)
     }
 
 #endif
-
-    if (last - start > (ssize_t) sizeof("HTTP/1.1 2") - 1
-        && start[sizeof("HTTP/1.1 ") - 1] == '2'
-        && !(t->request->connection->log->log_level & NGX_LOG_DEBUG_HTTP))
-    {
-        return;
-    }
 
     p = memmem(start, last - start, secret->data, secret->len);
 
@@ -194,7 +174,8 @@ ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t, sluice_answer_t answer,
     hint = (answer == SLUICE_ANSWER_COOL
             || (answer == SLUICE_ANSWER_EXHAUSTED
                 && reason == SLUICE_REASON_STATUS))
-           ? ngx_http_sluice_key_hint(t->request) : SLUICE_NEVER;
+           ? ngx_http_sluice_key_hint(t->request, t->ctx->pool, answer)
+           : SLUICE_NEVER;
 
     ngx_http_sluice_try_went(t);
 
@@ -365,135 +346,15 @@ ngx_http_sluice_key_answer(ngx_http_sluice_pool_t *pool, ngx_uint_t status)
 
 
 /*
- * Whether the body of an error, as far as it has come, says that the account
- * has run dry.  NGX_OK: it does; NGX_DECLINED: it does not; NGX_AGAIN: more of
- * it must come before that can be told.
+ * Milliseconds that the answer asks to wait; SLUICE_NEVER: it does not say.
+ * Nothing but a 429 is about a limit; others may tell of theirs all the same.
  */
 
-static ngx_int_t
-ngx_http_sluice_key_body(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool)
-{
-    size_t                size;
-    ngx_str_t            *pattern;
-    ngx_uint_t            i;
-    ngx_http_upstream_t  *u;
-
-    u = r->upstream;
-
-    /* what other modules read from an upstream is not an answer in HTTP */
-
-    if (pool->patterns.nelts == 0
-        || (u->headers_in.status_n != NGX_HTTP_BAD_REQUEST
-            && u->headers_in.status_n != NGX_HTTP_FORBIDDEN
-            && u->headers_in.status_n != NGX_HTTP_TOO_MANY_REQUESTS)
-        || r->method == NGX_HTTP_HEAD
-        || !ngx_http_sluice_is_proxy(u)
-        || ngx_http_sluice_body_encoded(u))
-    {
-        return NGX_DECLINED;
-    }
-
-    size = u->buffer.last - u->buffer.pos;
-    pattern = pool->patterns.elts;
-
-    for (i = 0; i < pool->patterns.nelts; i++) {
-        if (ngx_http_sluice_find(u->buffer.pos,
-                                 ngx_min(size, NGX_HTTP_SLUICE_BODY_MAX),
-                                 &pattern[i])
-            != NULL)
-        {
-            return NGX_OK;
-        }
-    }
-
-    return ngx_http_sluice_body_whole(u, size) ? NGX_DECLINED : NGX_AGAIN;
-}
-
-
-/* nginx has it at hand only if it is built with gzip */
-
-static ngx_uint_t
-ngx_http_sluice_body_encoded(ngx_http_upstream_t *u)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    for (part = &u->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (h[i].key.len == sizeof("Content-Encoding") - 1
-                && ngx_strncasecmp(h[i].key.data,
-                                   (u_char *) "Content-Encoding",
-                                   sizeof("Content-Encoding") - 1)
-                   == 0)
-            {
-                return 1;
-            }
-        }
-    }
-
-    return 0;
-}
-
-
-/* as much of it is here as will be, or as is looked at, or as there is room */
-
-static ngx_uint_t
-ngx_http_sluice_body_whole(ngx_http_upstream_t *u, size_t size)
-{
-    if (size >= NGX_HTTP_SLUICE_BODY_MAX || u->buffer.last == u->buffer.end) {
-        return 1;
-    }
-
-    /* the last chunk, and a trailer; or a line's end before it: as good */
-
-    if (u->headers_in.chunked) {
-        return size >= 4 && ngx_memcmp(u->buffer.last - 4, CRLF CRLF, 4) == 0;
-    }
-
-    /* without a length it ends with the connection, which is an error here */
-
-    return u->headers_in.content_length_n == -1
-           || u->headers_in.content_length_n <= (off_t) size;
-}
-
-
-static u_char *
-ngx_http_sluice_find(u_char *data, size_t len, ngx_str_t *pattern)
-{
-    u_char  *p, *last;
-
-    if (len < pattern->len) {
-        return NULL;
-    }
-
-    last = data + len - pattern->len + 1;
-
-    for (p = data; p < last; p++) {
-
-        p = ngx_strlchr(p, last, pattern->data[0]);
-
-        if (p == NULL) {
-            return NULL;
-        }
-
-        if (ngx_memcmp(p, pattern->data, pattern->len) == 0) {
-            return p;
-        }
-    }
-
-    return NULL;
-}
-
-
-/* milliseconds that the answer asks to wait; SLUICE_NEVER: it does not say */
-
 static uint64_t
-ngx_http_sluice_key_hint(ngx_http_request_t *r)
+ngx_http_sluice_key_hint(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool,
+    sluice_answer_t answer)
 {
-    ngx_uint_t        i;
+    ngx_uint_t        i, limited;
     ngx_time_t       *tp;
     sluice_hints_t    hints;
     ngx_list_part_t  *part;
@@ -515,5 +376,9 @@ ngx_http_sluice_key_hint(ngx_http_request_t *r)
         }
     }
 
-    return sluice_hints_wait(&hints);
+    limited = (answer == SLUICE_ANSWER_COOL
+               && r->upstream->headers_in.status_n
+                  == NGX_HTTP_TOO_MANY_REQUESTS);
+
+    return sluice_hints_wait(&hints, limited, pool->policy.cool);
 }

@@ -329,6 +329,16 @@ ngx_http_sluice_pool_add(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool,
         }
     }
 
+    /* the word that a server of one's own takes for a key, or a mistake */
+
+    if (key->secret.len < NGX_HTTP_SLUICE_MASK_MIN) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "key \"%V\" of pool \"%V\" has less than %d bytes: "
+                           "an answer's header that repeats it is not masked",
+                           &key->id, &pool->named.name,
+                           NGX_HTTP_SLUICE_MASK_MIN);
+    }
+
     if (pool->keys.nelts == SLUICE_BALANCE_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "key pool \"%V\" has more than %d keys",

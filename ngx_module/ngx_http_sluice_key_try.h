@@ -83,6 +83,10 @@ ngx_int_t ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t,
 ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
 void ngx_http_sluice_try_unfinished(ngx_http_sluice_try_t *t);
 
+/* key_body */
+ngx_int_t ngx_http_sluice_key_body(ngx_http_request_t *r,
+    ngx_http_sluice_pool_t *pool);
+
 
 #pragma GCC visibility pop
 

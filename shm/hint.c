@@ -42,9 +42,10 @@ typedef enum {
 
 
 static sluice_hint_what_t sluice_hint_what(sluice_hint_text_t *name);
-static bool sluice_hint_spent(sluice_hint_text_t value);
+static bool sluice_hint_remains(sluice_hint_text_t value, bool *spent);
 static void sluice_hint_limit(sluice_hints_t *hints, uint32_t name,
-    uint64_t reset);
+    uint64_t reset, bool spent);
+static uint64_t sluice_hint_first(const sluice_hints_t *hints, bool left);
 static uint64_t sluice_hint_reset(sluice_hint_text_t value, uint64_t now);
 static uint64_t sluice_hint_after(sluice_hint_text_t value, uint64_t now);
 static bool sluice_hint_number(sluice_hint_text_t *value, uint64_t *whole,
@@ -185,6 +186,7 @@ void
 sluice_hints_add(sluice_hints_t *hints, const char *name, size_t name_len,
     const char *value, size_t len)
 {
+    bool                spent;
     char                c;
     uint32_t            hash;
     uint64_t            ns, ms;
@@ -257,6 +259,8 @@ sluice_hints_add(sluice_hints_t *hints, const char *name, size_t name_len,
         return;
     }
 
+    spent = false;
+
     switch (sluice_hint_what(&n)) {
 
     case SLUICE_HINT_RESET:
@@ -269,7 +273,7 @@ sluice_hints_add(sluice_hints_t *hints, const char *name, size_t name_len,
         break;
 
     case SLUICE_HINT_REMAINING:
-        if (!sluice_hint_spent(v)) {
+        if (!sluice_hint_remains(v, &spent)) {
             return;
         }
 
@@ -286,7 +290,7 @@ sluice_hints_add(sluice_hints_t *hints, const char *name, size_t name_len,
         hash = (hash ^ (uint8_t) sluice_hint_lower(*n.p)) * 16777619u;
     }
 
-    sluice_hint_limit(hints, hash, ms);
+    sluice_hint_limit(hints, hash, ms, spent);
 }
 
 
@@ -324,7 +328,7 @@ sluice_hint_what(sluice_hint_text_t *name)
 /* nothing remains, or less: what was used is known afterwards only */
 
 static bool
-sluice_hint_spent(sluice_hint_text_t value)
+sluice_hint_remains(sluice_hint_text_t value, bool *spent)
 {
     bool                less;
     uint64_t            whole;
@@ -339,14 +343,17 @@ sluice_hint_spent(sluice_hint_text_t value)
         return false;
     }
 
-    return less || (whole == 0 && sluice_hint_ns(0, fraction, 1) == 0);
+    *spent = less || (whole == 0 && sluice_hint_ns(0, fraction, 1) == 0);
+
+    return true;
 }
 
 
-/* reset: NONE if this is what remains, and that is nothing */
+/* reset: NONE if this is what remains */
 
 static void
-sluice_hint_limit(sluice_hints_t *hints, uint32_t name, uint64_t reset)
+sluice_hint_limit(sluice_hints_t *hints, uint32_t name, uint64_t reset,
+    bool spent)
 {
     unsigned  i;
 
@@ -367,7 +374,8 @@ sluice_hint_limit(sluice_hints_t *hints, uint32_t name, uint64_t reset)
     }
 
     if (reset == SLUICE_HINT_NONE) {
-        hints->limit[i].spent = true;
+        hints->limit[i].spent |= spent;
+        hints->limit[i].left |= !spent;
 
     } else if (hints->limit[i].reset == SLUICE_HINT_NONE
                || hints->limit[i].reset < reset)
@@ -378,8 +386,9 @@ sluice_hint_limit(sluice_hints_t *hints, uint32_t name, uint64_t reset)
 
 
 uint64_t
-sluice_hints_wait(const sluice_hints_t *hints)
+sluice_hints_wait(const sluice_hints_t *hints, bool limited, uint64_t guess)
 {
+    bool      spent;
     unsigned  i;
     uint64_t  wait;
 
@@ -392,17 +401,61 @@ sluice_hints_wait(const sluice_hints_t *hints)
     }
 
     wait = SLUICE_HINT_NONE;
+    spent = false;
 
     for (i = 0; i < hints->n; i++) {
-        if (hints->limit[i].spent
-            && hints->limit[i].reset != SLUICE_HINT_NONE
+
+        if (!hints->limit[i].spent) {
+            continue;
+        }
+
+        spent = true;
+
+        if (hints->limit[i].reset != SLUICE_HINT_NONE
             && (wait == SLUICE_HINT_NONE || wait < hints->limit[i].reset))
         {
             wait = hints->limit[i].reset;
         }
     }
 
-    return wait;
+    if (spent || !limited) {
+        return wait;
+    }
+
+    wait = sluice_hint_first(hints, false);
+
+    if (wait != SLUICE_HINT_NONE) {
+        return wait;
+    }
+
+    wait = sluice_hint_first(hints, true);
+
+    return (wait < guess) ? wait : SLUICE_HINT_NONE;
+}
+
+
+/*
+ * When the first of the limits that are not whole will be.  Not at once: of
+ * some that are nearly so it may be none.
+ */
+
+static uint64_t
+sluice_hint_first(const sluice_hints_t *hints, bool left)
+{
+    unsigned  i;
+    uint64_t  first;
+
+    first = SLUICE_HINT_NONE;
+
+    for (i = 0; i < hints->n; i++) {
+        if (hints->limit[i].left == left && hints->limit[i].reset != 0
+            && hints->limit[i].reset < first)
+        {
+            first = hints->limit[i].reset;
+        }
+    }
+
+    return (first > SLUICE_HINT_LEAST) ? first : SLUICE_HINT_LEAST;
 }
 
 

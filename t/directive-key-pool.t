@@ -6,7 +6,7 @@ require './t/lib/Sluice/Test.pm';
 
 use File::Temp ();
 
-plan tests => 292;
+plan tests => 295;
 
 # files that are sealed, well and not
 
@@ -938,3 +938,25 @@ GET /
     sluice_key_pool p { key sk-secret id=a id=b; }
 --- error_log eval
 qr{\[emerg\] .*a key has one "id=", not two in }
+
+
+
+=== TEST 100: keys that are no secrets, or too short to be told from other words
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_key_pool p {
+        key EMPTY1 id=a;
+        key EMPTY-22 id=b;
+        key file:$TEST_NGINX_SERVER_ROOT/html/key id=c;
+        keys file:$TEST_NGINX_SERVER_ROOT/html/keys;
+    }
+--- user_files eval
+[["key", "EMPTY33\n"], ["keys", "d EMPTY-44\ne EMPTY55\n"]]
+--- request
+GET /
+--- x_log
+3: has less than 8 bytes: an answer's header that repeats it is not masked in
+1: ~\[warn\] .*key "a" of pool "p" has less than 8 bytes
+1: key "c" of pool "p" has less than 8 bytes
+1: key "e" of pool "p" has less than 8 bytes
+0: EMPTY

@@ -6,9 +6,10 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
+use Compress::Raw::Zlib qw( MAX_WBITS WANT_GZIP );
 use POSIX qw( strftime );
 
-plan tests => 212;
+plan tests => 279;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -20,8 +21,37 @@ my $http = 'Retry-After: %a, %d %b %Y %H:%M:%S GMT';
 my $rfc3339 = "anthropic-ratelimit-tokens-remaining: 0\r\n"
               . 'anthropic-ratelimit-tokens-reset: %Y-%m-%dT%H:%M:%SZ';
 
+my $unified = "anthropic-ratelimit-unified-status: rejected\r\n"
+              . 'anthropic-ratelimit-unified-reset: ';
+
 my $quota = '{"error":{"code":"insufficient_quota"}}';
 my @json = ('Content-Type: application/json');
+
+my $credit = '{"error":{"message":"Your credit balance is too low to"}}';
+
+# bits: as zlib has them
+
+sub deflated {
+    my ($text, $bits) = @_;
+    my $deflate = Compress::Raw::Zlib::Deflate->new(-WindowBits => $bits,
+                                                    -AppendOutput => 1);
+    $deflate->deflate($text, my $out);
+    $deflate->flush($out);
+    return $out;
+}
+
+sub gzip { return deflated($_[0], WANT_GZIP) }
+
+# an error in chunks of so many bytes; what they end with
+
+sub chunked {
+    my ($body, $n, $end, @headers) = @_;
+
+    return join "\r\n", 'HTTP/1.1 429 X', 'Transfer-Encoding: chunked',
+                        @headers, '',
+                        (map { sprintf("%x;a=b\r\n", length) . $_ }
+                             unpack "(a$n)*", $body), $end;
+}
 
 Sluice::Upstream::start(
     '/150ms'  => [\0.15, answer(200, 'ok')],
@@ -31,6 +61,7 @@ Sluice::Upstream::start(
     '/date'   => [sub { answer(429, 'limited', date($http, 30)) }],
     '/past'   => [sub { answer(429, 'limited', date($http, -30)) }],
     '/reset'  => [sub { answer(429, 'limited', date($rfc3339, 30)) }],
+    '/unified' => [sub { answer(429, 'limited', $unified . (time + 30)) }],
     '/late'   => [\1, undef],
     '/cut'    => [undef],
     '/long'   => ["HTTP/1.1 200 X\r\nA: " . 'a' x 9000 . "\r\n\r\n", undef],
@@ -49,7 +80,40 @@ Sluice::Upstream::start(
     '/close'  => ["HTTP/1.1 429 X\r\n\r\n$quota", undef],
     '/far'    => [answer(429, ' ' x 2048 . $quota)],
     '/near'   => [answer(429, ' ' x 2000 . $quota)],
-    '/gzip'   => [answer(429, $quota, 'Content-Encoding: gzip')],
+    '/blank'  => ["HTTP/1.1 429 X\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  . "2b\r\n\r\n\r\n", \0.05, "$quota\r\n0\r\n\r\n"],
+    (map { ("/by/$_" => [chunked($quota, $_, "0\r\n\r\n")]) } 1, 7, 10, 38),
+    '/broken' => [chunked(substr($quota, 0, 20), 7, "what\r\n$quota")],
+    '/over'   => [chunked('no', 7, "ffffffffffffffff\r\n$quota")],
+    '/gzip'   => [answer(429, gzip($quota), 'Content-Encoding: gzip')],
+    '/gzip/400' => [answer(400, gzip($credit), 'content-encoding: GZip')],
+    '/gzip/x' => [answer(403, gzip($credit), 'Content-Encoding: x-gzip')],
+    '/deflate' => [answer(429, deflated($quota, MAX_WBITS),
+                          'Content-Encoding: deflate')],
+    '/raw'    => [answer(429, deflated($quota, -MAX_WBITS),
+                         'Content-Encoding: deflate')],
+    '/identity' => [answer(429, $quota, 'Content-Encoding: identity')],
+    '/gzip/two' => [substr(answer(429, gzip($quota), 'Content-Encoding: gzip'),
+                           0, -20), \0.05, substr gzip($quota), -20],
+    '/gzip/by/7' => [chunked(gzip($quota), 7, "0\r\n\r\n",
+                             'Content-Encoding: gzip')],
+    '/gzip/close' => ["HTTP/1.1 429 X\r\nContent-Encoding: gzip\r\n\r\n"
+                      . gzip($quota), undef],
+    '/gzip/near' => [answer(429, gzip(' ' x 2000 . $quota),
+                            'Content-Encoding: gzip')],
+    '/gzip/far' => [answer(429, gzip(' ' x 2048 . $quota),
+                           'Content-Encoding: gzip')],
+    '/gzip/cut' => [answer(429, substr(gzip($quota), 0, -9),
+                           'Content-Encoding: gzip')],
+    '/gzip/none' => [answer(429, $quota, 'Content-Encoding: gzip')],
+    '/gzip/odd' => [answer(429, substr(gzip(' ' x 99), 0, 12) . "\377" x 99,
+                           'Content-Encoding: gzip')],
+    '/gzip/bomb' => ["HTTP/1.1 429 X\r\nContent-Encoding: gzip\r\n"
+                     . "Content-Length: 9999\r\n\r\n"
+                     . substr(gzip("\0" x 1e6), 0, 900), \1],
+    '/br'     => [answer(429, $quota, 'Content-Encoding: br')],
+    '/both'   => [answer(400, gzip($quota), 'Content-Encoding: gzip',
+                         'Content-Encoding: deflate')],
 );
 
 add_block_preprocessor(sub {
@@ -69,6 +133,8 @@ add_block_preprocessor(sub {
             add_header retry-after-ms \$http_after_ms always;
             add_header x-ratelimit-remaining-requests \$http_left always;
             add_header x-ratelimit-reset-requests \$http_reset always;
+            add_header x-ratelimit-remaining-tokens \$http_left_tokens always;
+            add_header x-ratelimit-reset-tokens \$http_reset_tokens always;
             $answers
             location / { return 200 ok; }
             location /body/ {
@@ -217,7 +283,7 @@ p a state=cooling for=360000
 
 
 
-=== TEST 10: a limit's reset, of which something remains
+=== TEST 10: a limit's reset, of which something remains, and late
 --- request
 GET /429
 --- more_headers
@@ -561,12 +627,12 @@ p a state=exhausted reason=body
 
 
 
-=== TEST 42: nobody looks into what is compressed
+=== TEST 42: an answer that is compressed says the same
 --- request
 GET /script/gzip
 --- error_code: 429
 --- x_members
-p a state=cooling reason=status
+p a state=exhausted for=86400000 reason=body status=429
 
 
 
@@ -809,3 +875,321 @@ GET /201
 --- x_curl_out
 --- x_members
 p a state=cooling for=9000 denied=3 cool=2
+
+
+
+=== TEST 62: with 400 and 403, which a client would get again and again
+--- request eval
+["GET /script/gzip/400", "GET /script/gzip/x"]
+--- error_code eval
+[400, 503]
+--- x_members
+p a state=exhausted reason=body status=400
+
+
+
+=== TEST 63: in other words for it
+--- request
+GET /script/gzip/x
+--- error_code: 403
+--- x_members
+p a state=exhausted reason=body status=403
+
+
+
+=== TEST 64: deflate
+--- request
+GET /script/deflate
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 65: deflate, as some understand it
+--- request
+GET /script/raw
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 66: a coding that is none
+--- request
+GET /script/identity
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 67: compressed, in two packets
+--- request
+GET /script/gzip/two
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 68: compressed, in chunks
+--- request
+GET /script/gzip/by/7
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 69: compressed, to the end of the connection
+--- request
+GET /script/gzip/close
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 70: without its end
+--- request
+GET /script/gzip/cut
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 71: of what it says as much is looked at as of others
+--- request
+GET /script/gzip/near
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 72: and no more
+--- request
+GET /script/gzip/far
+--- error_code: 429
+--- x_members
+p a state=cooling reason=status
+
+
+
+=== TEST 73: what says that it is compressed, and is not
+--- request
+GET /script/gzip/none
+--- error_code: 429
+--- x_members
+p a state=cooling reason=status
+
+
+
+=== TEST 74: what is damaged
+--- request
+GET /script/gzip/odd
+--- error_code: 429
+--- x_members
+p a state=cooling reason=status
+
+
+
+=== TEST 75: what is much more than it seems is not waited for
+--- request
+GET /hasty/gzip/bomb
+--- ignore_response
+--- x_members
+p a state=cooling reason=status
+--- x_log
+0: timed out) while reading response header
+
+
+
+=== TEST 76: what nobody here can read is said once
+--- x_pool: cooldown off;
+--- request eval
+["GET /script/br", "GET /script/both", "GET /script/br"]
+--- error_code eval
+[429, 400, 429]
+--- x_members
+p a state=healthy client=3
+--- x_log
+1: ~\[error\] .*neither by gzip nor by deflate: .*, pool "p" while
+
+
+
+=== TEST 77: small chunks, with extensions
+--- request
+GET /script/by/7
+--- error_code: 429
+--- response_body: {"error":{"code":"insufficient_quota"}}
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 78: of another size
+--- request
+GET /script/by/10
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 79: of a byte each
+--- request
+GET /script/by/1
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 80: of all but a byte
+--- request
+GET /script/by/38
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 81: what looks like the end of the chunks
+--- request
+GET /script/blank
+--- error_code: 429
+--- x_members
+p a state=exhausted reason=body
+
+
+
+=== TEST 82: chunks that are none
+--- request
+GET /hasty/broken
+--- ignore_response
+--- x_members
+p a state=cooling reason=status
+--- x_log
+0: timed out) while reading response header
+
+
+
+=== TEST 83: a chunk that has no end
+--- request
+GET /hasty/over
+--- ignore_response
+--- x_members
+p a state=cooling reason=status
+--- x_log
+0: timed out) while reading response header
+
+
+
+=== TEST 84: a limit's reset, and not what remains of it
+--- request
+GET /429
+--- more_headers
+Reset: 20s
+--- error_code: 429
+--- x_members
+p a state=cooling for=20000 reason=status status=429
+
+
+
+=== TEST 85: the other dialect
+--- request
+GET /script/unified
+--- error_code: 429
+--- x_members
+p a state=cooling for=~^(30|29|28)[0-9]{3}$
+
+
+
+=== TEST 86: too little remains
+--- request
+GET /429
+--- more_headers
+Left-Tokens: 3
+Reset-Tokens: 6.24s
+Left: 499
+Reset: 8s
+--- error_code: 429
+--- x_members
+p a state=cooling for=6240
+
+
+
+=== TEST 87: a pool's own time that is shorter
+--- x_pool: cooldown 429 5s;
+--- request
+GET /429
+--- more_headers
+Left-Tokens: 3
+Reset-Tokens: 6.24s
+--- error_code: 429
+--- x_members
+p a state=cooling for=5000
+
+
+
+=== TEST 88: what nearly is whole is not asked at once
+--- request
+GET /429
+--- more_headers
+Left: 499
+Reset: 12ms
+--- error_code: 429
+--- x_members
+p a state=cooling for=1000
+
+
+
+=== TEST 89: an answer that is about no limit has them by the way
+--- request
+GET /529
+--- more_headers
+Left: 499
+Reset: 8s
+Reset-Tokens: 20s
+--- error_code: 529
+--- x_members
+p a state=cooling for=60000
+
+
+
+=== TEST 90: nor does an account without money have some then
+--- request
+GET /402
+--- more_headers
+Reset: 8s
+--- error_code: 402
+--- x_members
+p a state=exhausted for=86400000
+
+
+
+=== TEST 91: even if that is what a 429 says
+--- x_pool: cooldown 529; exhaust 429 for=1h;
+--- request
+GET /429
+--- more_headers
+Reset: 8s
+--- error_code: 429
+--- x_members
+p a state=exhausted for=3600000
+
+
+
+=== TEST 92: an answer that is well leaves its key alone
+--- request
+GET /201
+--- more_headers
+Left: 0
+Reset: 20s
+Reset-Tokens: 8s
+--- error_code: 201
+--- x_members
+p a state=healthy

@@ -5,7 +5,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 103;
+plan tests => 136;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -27,6 +27,7 @@ Sluice::Upstream::start(
     '/given-up' => [answer(200, 'well')],
     '/two'      => ["HTTP/1.1 200 X\r\nX-Echo: sk-sec",
                     \0.05, "ret-one\r\nContent-Length: 4\r\n\r\nwell"],
+    '/nul'      => ["HTTP/1.1 200 X\r\nX-Echo: \$key\0\r\n\r\nwell", undef],
     '/invalid'  => ["HTTP/1.1 200 X\r\nX-\$key\001: 1\r\n\r\nwell", undef],
     '/line'     => ['HTTP/1.1 $key X' . "\r\n\r\nwell", undef],
     '/none'     => ['$key' . "\r\n\r\nwell", undef],
@@ -35,6 +36,7 @@ Sluice::Upstream::start(
     '/location' => [answer(302, '', 'Location: http://127.0.0.1/?$key')],
     '/refresh'  => [answer(200, 'well', 'Refresh: 1; url=/?$key',
                                         'Set-Cookie: a=$key; path=/$key')],
+    '/accel'    => [answer(200, 'well', 'X-Accel-Redirect: /files/$key')],
     '/length'   => ['HTTP/1.1 200 X' . "\r\nContent-Length: " . '$key'
                     . "\r\n\r\nwell", undef],
     '/scgi'     => ['Status: 200 X' . "\r\nX-Echo: " . '$key'
@@ -88,12 +90,16 @@ add_block_preprocessor(sub {
         location / {
             proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT;
         }
+        location /files/ {
+            root $TEST_NGINX_SERVER_ROOT/html;
+        }
         ' . ($block->config // ''));
     Sluice::Test::http2_server($block);
     $block->set_value('request', [map { "GET $_" } @paths]);
     $block->set_value('error_code_like', [map { '^([2-5]|$)' } @paths]);
     $block->set_value('x_log', ($block->x_log // '')
-                               . "\n1-9999: [debug]\n");
+                               . (defined $block->log_level
+                                  ? "\n0: [debug]\n" : "\n1-9999: [debug]\n"));
 });
 
 no_root_location();
@@ -176,10 +182,11 @@ zone=rpm
 
 
 === TEST 8: in a header that is none
---- x_path: /invalid
+--- x_path: /invalid /nul
 --- x_log
-1: [error]
+2: [error]
 1: upstream sent invalid header: "X-*************\x01
+1: upstream sent invalid header: "X-Echo: *************\x00
 
 
 
@@ -199,7 +206,7 @@ zone=rpm
 
 
 === TEST 12: in one that nginx reads
---- x_path: /location /refresh /length
+--- x_path: /location /refresh /length /accel
 --- config
     location /r/ {
         proxy_cookie_path ~^/(.*)$ /r/$1;
@@ -296,3 +303,41 @@ zone=rpm
 --http2-prior-knowledge -w ' %{http_version}\n' http://127.0.0.1:$HTTP2/next
 --- x_curl_out
 well 2
+
+
+
+=== TEST 20: at the level of info, whatever the upstream answers
+--- log_level: info
+--- x_path: /header /name /two /line /none /big /location /refresh /length
+
+
+
+=== TEST 21: what it answers in ways that nginx writes down
+--- log_level: info
+--- x_path: /invalid /nul /accel
+--- x_log
+3: [error]
+1: upstream sent invalid header: "X-*************\x01
+1: upstream sent invalid header: "X-Echo: *************\x00
+1: ~open\(\) ".*/files/\*+" failed
+
+
+
+=== TEST 22: the same at the level of errors
+--- log_level: error
+--- x_path: /invalid /nul /accel
+--- x_log
+3: [error]
+
+
+
+=== TEST 23: nor has the client it, or the cache
+--- log_level: error
+--- http_config
+    proxy_cache_path $TEST_NGINX_SERVER_ROOT/cache keys_zone=one:64k;
+--- config
+    proxy_cache one;
+    proxy_cache_valid any 1h;
+--- x_path: /header /header
+--- response_headers eval
+[("X-Echo: Bearer *************") x 2]

@@ -1,8 +1,8 @@
 
 /*
- * libFuzzer: an upstream's headers.  The first byte chooses the moment; each
- * line is a byte that stands for a name and a value, or a name, a colon and a
- * value; what is said is within its bounds.
+ * libFuzzer: an upstream's headers.  The first byte chooses the moment, and
+ * whether a limit is spent; each line is a byte that stands for a name and a
+ * value, or a name, a colon and a value; what is said is within its bounds.
  */
 
 #include "hint.h"
@@ -11,7 +11,8 @@
 #include <string.h>
 
 
-#define FUZZ_NOW  1769515200000000ull           /* us                        */
+#define FUZZ_NOW    1769515200000000ull         /* us                        */
+#define FUZZ_GUESS  60000                       /* ms                        */
 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -94,7 +95,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(value);
     }
 
-    wait = sluice_hints_wait(&hints);
+    wait = sluice_hints_wait(&hints, (data[0] & 2) != 0, FUZZ_GUESS);
 
     if (hints.n > SLUICE_HINT_LIMITS
         || (wait > SLUICE_HINT_MAX && wait != UINT64_MAX))

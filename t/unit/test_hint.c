@@ -15,6 +15,7 @@
 #define TEST_MINUTE   (60 * TEST_SECOND)
 #define TEST_HOUR     (60 * TEST_MINUTE)
 #define TEST_DAY      (24 * TEST_HOUR)
+#define TEST_GUESS    TEST_MINUTE
 #define TEST_NONE     UINT64_MAX
 
 
@@ -40,7 +41,14 @@ test_copy(const char *from, size_t len)
 
 
 static uint64_t
-test_wait(const char *headers, uint64_t now)
+test_said(const sluice_hints_t *hints)
+{
+    return sluice_hints_wait(hints, false, TEST_GUESS);
+}
+
+
+static uint64_t
+test_wait(const char *headers, uint64_t now, bool limited)
 {
     char            *name, *value;
     size_t           name_len, len;
@@ -64,18 +72,18 @@ test_wait(const char *headers, uint64_t now)
         free(value);
     }
 
-    return sluice_hints_wait(&hints);
+    return sluice_hints_wait(&hints, limited, TEST_GUESS);
 }
 
 
 static void
-test_cases(const test_case_t *cases, uint64_t now)
+test_cases(const test_case_t *cases, uint64_t now, bool limited)
 {
     uint64_t            wait;
     const test_case_t  *c;
 
     for (c = cases; c->headers != NULL; c++) {
-        wait = test_wait(c->headers, now);
+        wait = test_wait(c->headers, now, limited);
 
         if (wait != c->wait) {
             fail_msg("\"%s\" is %lld, not %lld", c->headers,
@@ -184,7 +192,7 @@ test_upstreams(void **state)
 
     (void) state;
 
-    test_cases(cases, TEST_NOW);
+    test_cases(cases, TEST_NOW, false);
 }
 
 
@@ -268,7 +276,7 @@ test_after(void **state)
 
     (void) state;
 
-    test_cases(cases, TEST_NOW);
+    test_cases(cases, TEST_NOW, false);
 }
 
 
@@ -380,7 +388,7 @@ test_reset(void **state)
         snprintf(text, sizeof(text), "x-ratelimit-reset: %s\n"
                  "x-ratelimit-remaining: 0", c->headers);
 
-        wait = test_wait(text, TEST_NOW);
+        wait = test_wait(text, TEST_NOW, false);
 
         if (wait != c->wait) {
             fail_msg("\"%s\" is %lld, not %lld", c->headers,
@@ -427,8 +435,97 @@ test_remaining(void **state)
         snprintf(text, sizeof(text), "x-ratelimit-remaining-a: %s\n"
                  "x-ratelimit-reset-a: 5s", cases[i].value);
 
-        if (test_wait(text, TEST_NOW) != (cases[i].spent ? 5000 : TEST_NONE)) {
+        if (test_wait(text, TEST_NOW, false)
+            != (cases[i].spent ? 5000 : TEST_NONE)) {
             fail_msg("\"%s\" is taken for the contrary", cases[i].value);
+        }
+    }
+}
+
+
+/* an answer that some limit is spent, which does not say of any that it is */
+
+static void
+test_limited(void **state)
+{
+    const test_case_t  *c;
+
+    static const test_case_t  cases[] = {
+
+        /* what is the only limit, or may be */
+
+        { "x-ratelimit-reset-requests: 20s", 20 * TEST_SECOND },
+        { "x-ratelimit-reset: 1769515230", 30 * TEST_SECOND },
+        { "anthropic-ratelimit-requests-reset: 2026-01-27T12:01:00Z",
+          TEST_MINUTE },
+        { "anthropic-ratelimit-unified-status: rejected\n"
+          "anthropic-ratelimit-unified-reset: 1769518800", TEST_HOUR },
+        { "anthropic-ratelimit-unified-7d-reset: 1769688000\n"
+          "anthropic-ratelimit-unified-5h-reset: 1769518800", TEST_HOUR },
+
+        /* before one of which something is left, even one that is sooner */
+
+        { "x-ratelimit-remaining-requests: 9\n"
+          "x-ratelimit-reset-requests: 2s\n"
+          "x-ratelimit-reset-tokens: 10m", 10 * TEST_MINUTE },
+        { "x-ratelimit-remaining-tokens: some\n"
+          "x-ratelimit-reset-tokens: 10m", 10 * TEST_MINUTE },
+
+        /* of which too little is left, perhaps; no longer than is guessed */
+
+        { "x-ratelimit-remaining-tokens: 3\n"
+          "x-ratelimit-reset-tokens: 6.24s", 6240 },
+        { "x-ratelimit-reset-tokens: 6.24s\n"
+          "x-ratelimit-reset-requests: 7s\n"
+          "x-ratelimit-remaining-requests: 499\n"
+          "x-ratelimit-remaining-tokens: 3", 6240 },
+        { "X-RateLimit-Remaining: 1\nX-RateLimit-Reset: 59.999", 59999 },
+        { "X-RateLimit-Remaining: 1\nX-RateLimit-Reset: 60", TEST_NONE },
+        { "X-RateLimit-Remaining: 1\nX-RateLimit-Reset: 1769518800",
+          TEST_NONE },
+
+        /* what is whole is not meant, and what nearly is perhaps not */
+
+        { "x-ratelimit-reset: 0", TEST_NONE },
+        { "x-ratelimit-reset: 1769515199", TEST_NONE },
+        { "x-ratelimit-reset-requests: 0s\n"
+          "x-ratelimit-reset-tokens: 4s", 4 * TEST_SECOND },
+        { "x-ratelimit-reset-requests: 120ms\n"
+          "x-ratelimit-reset-tokens: 4s", TEST_SECOND },
+        { "x-ratelimit-remaining-requests: 499\n"
+          "x-ratelimit-reset-requests: 1ns", TEST_SECOND },
+
+        /* what is said is not asked for elsewhere */
+
+        { "retry-after: 17\n"
+          "anthropic-ratelimit-unified-reset: 1769518800", 17000 },
+        { "x-ratelimit-remaining-requests: 0\n"
+          "x-ratelimit-reset-requests: 120ms\n"
+          "x-ratelimit-reset-tokens: 6m0s", 120 },
+        { "x-ratelimit-remaining-requests: 0\n"
+          "x-ratelimit-reset-requests: 0s\n"
+          "x-ratelimit-reset-tokens: 6m0s", 0 },
+        { "x-ratelimit-remaining-a: 0\nx-ratelimit-reset-b: 5", TEST_NONE },
+        { "x-ratelimit-remaining-a: 0\nx-ratelimit-remaining-b: 1\n"
+          "x-ratelimit-reset-b: 5", TEST_NONE },
+        { "x-ratelimit-remaining-a: 5", TEST_NONE },
+        { "", TEST_NONE },
+
+        { NULL, 0 }
+    };
+
+    (void) state;
+
+    test_cases(cases, TEST_NOW, true);
+
+    /* any other answer has them by the way */
+
+    for (c = cases; c->headers != NULL; c++) {
+        if (strstr(c->headers, "retry-after") == NULL
+            && strstr(c->headers, "requests: 0\n") == NULL)
+        {
+            assert_int_equal(test_wait(c->headers, TEST_NOW, false),
+                             TEST_NONE);
         }
     }
 }
@@ -455,9 +552,9 @@ test_much(void **state)
     }
 
     assert_int_equal(hints.n, SLUICE_HINT_LIMITS);
-    assert_int_equal(sluice_hints_wait(&hints), 30000);
+    assert_int_equal(test_said(&hints), 30000);
 
-    /* limits with something left take no room */
+    /* all of them with something left */
 
     sluice_hints_init(&hints, TEST_NOW);
 
@@ -466,7 +563,8 @@ test_much(void **state)
         sluice_hints_add(&hints, name, strlen(name), "7", 1);
     }
 
-    assert_int_equal(hints.n, 0);
+    assert_int_equal(hints.n, SLUICE_HINT_LIMITS);
+    assert_int_equal(sluice_hints_wait(&hints, true, TEST_GUESS), TEST_NONE);
 
     text = malloc(65536);
     assert_non_null(text);
@@ -477,7 +575,7 @@ test_much(void **state)
     for (i = 0; i <= 65536; i += (i < 300) ? 1 : 997) {
         sluice_hints_init(&hints, TEST_NOW);
         sluice_hints_add(&hints, text, i, "5", 1);
-        assert_int_equal(sluice_hints_wait(&hints), i == 11 ? 5000 : TEST_NONE);
+        assert_int_equal(test_said(&hints), i == 11 ? 5000 : TEST_NONE);
     }
 
     memset(text, '9', 65536);
@@ -487,17 +585,17 @@ test_much(void **state)
         sluice_hints_add(&hints, "retry-after", 11, text, i);
 
         if (i >= 8 && i <= 128) {
-            assert_int_equal(sluice_hints_wait(&hints), SLUICE_HINT_MAX);
+            assert_int_equal(test_said(&hints), SLUICE_HINT_MAX);
 
         } else if (i > 128) {
-            assert_int_equal(sluice_hints_wait(&hints), TEST_NONE);
+            assert_int_equal(test_said(&hints), TEST_NONE);
         }
     }
 
     sluice_hints_init(&hints, TEST_NOW);
     sluice_hints_add(&hints, "retry-after", 11, "5\0" "5", 3);
     sluice_hints_add(&hints, "retry-after\0", 12, "5", 1);
-    assert_int_equal(sluice_hints_wait(&hints), TEST_NONE);
+    assert_int_equal(test_said(&hints), TEST_NONE);
 
     free(text);
 }
@@ -522,19 +620,21 @@ test_calendar(void **state)
         strftime(form, sizeof(form), "%a, %d %b %Y %H:%M:%S GMT", &tm);
         snprintf(text, sizeof(text), "Retry-After: %s", form);
 
-        wait = test_wait(text, (uint64_t) (t - 86399) * 1000000);
+        wait = test_wait(text, (uint64_t) (t - 86399) * 1000000, false);
         assert_int_equal(wait, 86399000);
 
         strftime(form, sizeof(form), "%a %b %e %H:%M:%S %Y", &tm);
         snprintf(text, sizeof(text), "Retry-After: %s", form);
 
-        wait = test_wait(text, (uint64_t) (t - 5) * 1000000 + 1);
+        wait = test_wait(text, (uint64_t) (t - 5) * 1000000 + 1,
+                         false);
         assert_int_equal(wait, 5000);
 
         strftime(form, sizeof(form), "%A, %d-%b-%y %H:%M:%S GMT", &tm);
         snprintf(text, sizeof(text), "Retry-After: %s", form);
 
-        wait = test_wait(text, (uint64_t) (t - 5) * 1000000 + 999);
+        wait = test_wait(text, (uint64_t) (t - 5) * 1000000 + 999,
+                         false);
         assert_int_equal(wait, 5000);
     }
 }
@@ -548,6 +648,7 @@ main(void)
         cmocka_unit_test(test_after),
         cmocka_unit_test(test_reset),
         cmocka_unit_test(test_remaining),
+        cmocka_unit_test(test_limited),
         cmocka_unit_test(test_much),
         cmocka_unit_test(test_calendar)
     };
