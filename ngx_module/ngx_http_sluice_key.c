@@ -514,7 +514,16 @@ ngx_http_sluice_key_settle(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
     off_t      n;
     ngx_str_t  text;
 
-    if (!ctx->sent || ngx_http_sluice_process.slot == SLUICE_SLOTS
+    if (!ctx->sent || ngx_http_sluice_process.slot == SLUICE_SLOTS) {
+        return;
+    }
+
+    if (ngx_http_sluice_cached(r)) {
+        ngx_http_sluice_key_unused(ctx);
+        return;
+    }
+
+    if (ctx->key_conf->settle == NULL
         || ngx_http_sluice_value(r, ctx->key_conf->settle, &text) != NGX_OK)
     {
         return;

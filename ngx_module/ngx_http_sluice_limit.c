@@ -25,7 +25,6 @@ static void ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx,
 static void ngx_http_sluice_limit_return(ngx_http_sluice_charge_t *c);
 static ngx_int_t ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     ngx_http_sluice_charge_t *c, uint64_t *actual);
-static ngx_uint_t ngx_http_sluice_limit_cached(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_sluice_limit_failed(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_limit_zone_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
@@ -552,7 +551,7 @@ ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     /* whatever the answer says: that was paid by whom it was made for */
 
     if (c->limit->zone->conf.unit == NGX_HTTP_SLUICE_UNIT_TOKENS
-        && ngx_http_sluice_limit_cached(r))
+        && ngx_http_sluice_cached(r))
     {
         *actual = 0;
         return NGX_OK;
@@ -590,38 +589,6 @@ ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     *actual = (uint64_t) n;
 
     return NGX_OK;
-}
-
-
-/*
- * Whether the cache has answered: nothing was made for this request, also if
- * the origin was asked whether it still holds (REVALIDATED), or could not be
- * (STALE); what an update in the background costs is of the update.
- */
-
-static ngx_uint_t
-ngx_http_sluice_limit_cached(ngx_http_request_t *r)
-{
-#if (NGX_HTTP_CACHE)
-
-    if (r->upstream == NULL) {
-        return 0;
-    }
-
-    /* r->cached stays set when an upstream is asked after all: error_page */
-
-    switch (r->upstream->cache_status) {
-
-    case NGX_HTTP_CACHE_HIT:
-    case NGX_HTTP_CACHE_STALE:
-    case NGX_HTTP_CACHE_UPDATING:
-    case NGX_HTTP_CACHE_REVALIDATED:
-        return 1;
-    }
-
-#endif
-
-    return 0;
 }
 
 

@@ -339,7 +339,7 @@ ngx_http_sluice_log_handler(ngx_http_request_t *r)
         ngx_http_sluice_limit_settle(r, ctx);
     }
 
-    if (ctx->charged && ctx->key_conf->settle != NULL) {
+    if (ctx->charged) {
         ngx_http_sluice_key_settle(r, ctx);
     }
 
@@ -425,6 +425,38 @@ ngx_http_sluice_usage_end(ngx_http_request_t *r,
     ngx_http_sluice_usage_tries(r, ctx, record);
 
     (void) ngx_http_sluice_usage_fields(r, slcf, record, 1);
+}
+
+
+/*
+ * Whether the cache has answered: nothing was made for this request, also if
+ * the origin was asked whether it still holds (REVALIDATED), or could not be
+ * (STALE); what an update in the background costs is of the update.
+ */
+
+ngx_uint_t
+ngx_http_sluice_cached(ngx_http_request_t *r)
+{
+#if (NGX_HTTP_CACHE)
+
+    if (r->upstream == NULL) {
+        return 0;
+    }
+
+    /* r->cached stays set when an upstream is asked after all: error_page */
+
+    switch (r->upstream->cache_status) {
+
+    case NGX_HTTP_CACHE_HIT:
+    case NGX_HTTP_CACHE_STALE:
+    case NGX_HTTP_CACHE_UPDATING:
+    case NGX_HTTP_CACHE_REVALIDATED:
+        return 1;
+    }
+
+#endif
+
+    return 0;
 }
 
 

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 10;
+plan tests => 13;
 
 run_tests();
 
@@ -59,7 +59,55 @@ p a used=4 in_flight=0
 
 
 
-=== TEST 2: the only place of a key, and a slow client of the cache
+=== TEST 2: what is revalidated has cost no tokens
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_key_pool p { key sk-1 id=a tokens=100/1h; }
+    proxy_cache_path $TEST_NGINX_SERVER_ROOT/proxy_cache keys_zone=c:1m;
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        root $TEST_NGINX_SERVER_ROOT/html;
+        add_header X-Used 30;
+    }
+--- user_files eval
+[["t", "the file\n"], ["u", "the other\n"], ["hang", "x" x 9]]
+--- config
+    sluice_key p tokens=$arg_est settle=$upstream_http_x_used;
+    proxy_set_header Authorization $sluice_key;
+    location = /t {
+        proxy_cache c;
+        proxy_cache_valid 1s;
+        proxy_cache_revalidate on;
+        add_header X-Cache "$upstream_cache_status";
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /u {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /hang {
+        sluice_key off;
+        limit_rate 1;
+        root $TEST_NGINX_SERVER_ROOT/html;
+    }
+--- request
+GET /t?est=40
+--- response_headers
+X-Cache: MISS
+--- x_curl
+-o /dev/null --max-time 2.1 http://127.0.0.1:$SERVER/hang
+-w '%header{X-Cache} %{http_code}\n' http://127.0.0.1:$SERVER/t?est=40
+-w '%{http_code}\n' -o /dev/null http://127.0.0.1:$SERVER/u?est=71
+-w '%{http_code}\n' http://127.0.0.1:$SERVER/u?est=70
+--- x_curl_out
+the file
+REVALIDATED 200
+429
+the other
+200
+
+
+
+=== TEST 3: the only place of a key, and a slow client of the cache
 --- http_config
     sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
     sluice_key_pool p { key sk-1 id=a max_conns=1; }
