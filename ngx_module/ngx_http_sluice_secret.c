@@ -234,10 +234,10 @@ ngx_http_sluice_secret_file(ngx_conf_t *cf, ngx_str_t *name, size_t max,
                            "the secret in %V is too long", name);
 
     } else {
-        if (!sealed && (fi.st_mode & S_IROTH)) {
+        if (!sealed && (fi.st_mode & (S_IWGRP|S_IRWXO))) {
             ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                               "\"%V\" holds a secret and may be read by "
-                               "everybody", name);
+                               "\"%V\" holds a secret that others may read or "
+                               "change", name);
         }
 
         size = ngx_file_size(&fi);

@@ -262,10 +262,11 @@ sluice_ctl_master(sluice_ctl_t *ctl, uint8_t key[SLUICE_SEAL_KEY])
         return false;
     }
 
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 07)) {
-        fprintf(stderr, "sluicectl: warning: \"%s\" is a master key, and its "
-                "mode %03o lets others have it\n", ctl->key,
-                st.st_mode & 0777);
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)
+        && (st.st_mode & (S_IWGRP|S_IRWXO)))
+    {
+        fprintf(stderr, "sluicectl: warning: \"%s\" is a master key that "
+                "others may read or change\n", ctl->key);
     }
 
     well = sluice_ctl_slurp(fd, text, sizeof(text), &len);

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 20;
+plan tests => 26;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -101,7 +101,7 @@ umask 022;
 --- request
 GET /
 --- error_log eval
-qr{\[warn\] .*/html/secret" holds a secret and may be read by everybody in }
+qr{\[warn\] .*/html/secret" holds a secret that others may read or change in }
 --- no_error_log
 [error]
 
@@ -118,3 +118,35 @@ umask 077;
 GET /
 --- no_error_log
 [warn]
+
+
+
+=== TEST 10: its group may change it
+--- http_config
+    sluice_client_secret file:$TEST_NGINX_SERVER_ROOT/html/secret;
+--- user_files eval
+[["secret", "1234567890123456\n"]]
+--- post_setup_server_root
+umask 0006;
+--- request
+GET /
+--- error_log eval
+qr{\[warn\] .*/html/secret" holds a secret that others may read or change in }
+--- no_error_log
+[error]
+
+
+
+=== TEST 11: others may change it
+--- http_config
+    sluice_client_secret file:$TEST_NGINX_SERVER_ROOT/html/secret;
+--- user_files eval
+[["secret", "1234567890123456\n"]]
+--- post_setup_server_root
+umask 0064;
+--- request
+GET /
+--- error_log eval
+qr{\[warn\] .*/html/secret" holds a secret that others may read or change in }
+--- no_error_log
+[error]

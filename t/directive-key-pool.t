@@ -191,7 +191,7 @@ qr{\[emerg\] .*/html/key" is not a regular file in }
 --- request
 GET /
 --- error_log eval
-qr{\[warn\] .*/html/key" holds a secret and may be read by everybody in }
+qr{\[warn\] .*/html/key" holds a secret that others may read or change in }
 
 
 
@@ -790,7 +790,7 @@ qr{\[emerg\] .*the secret in line 1 of .*/html/keys is too long in }
 --- request
 GET /
 --- x_log
-0: may be read by everybody
+0: others may read
 
 
 
@@ -917,7 +917,7 @@ qr{\[emerg\] .*open\(\) ".*/html/none" failed \(2: No such file or directory\) i
 --- request
 GET /
 --- error_log eval
-qr{\[warn\] .*/html/key" holds a secret and may be read by everybody in }
+qr{\[warn\] .*/html/key" holds a secret that others may read or change in }
 
 
 
