@@ -405,6 +405,8 @@ typedef struct {
     ngx_http_sluice_named_t    *dry_refused_by;
     ngx_uint_t                  refused_status;
     ngx_http_sluice_loc_conf_t *told;           /* of the limits' headers    */
+    uint64_t                    retry_told;     /* Retry-After, s; 0: it is  */
+                                                /* not ours                  */
     ngx_http_sluice_client_t    client;         /* memo of $sluice_client    */
 
     sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
@@ -416,7 +418,6 @@ typedef struct {
     unsigned                    failed:1;       /* ... and was no good       */
     unsigned                    allowed:1;      /* some key was not denied   */
     unsigned                    waits:1;        /* for a key                 */
-    unsigned                    retry_told:1;   /* Retry-After is ours       */
 } ngx_http_sluice_ctx_t;
 
 

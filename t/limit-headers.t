@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 108;
+plan tests => 111;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -63,8 +63,8 @@ __DATA__
  'RateLimit-Policy: "rpm";q=2;w=60']
 --- raw_response_headers_like eval
 ['\r\nRateLimit: "rpm";r=1;t=(?:6[0-9]|[789].|1[01].|120)\r\n',
- '\r\nRateLimit: "rpm";r=0;t=(?:6[0-9]|[789].|1[01].|120)\r\n',
- '\r\nRateLimit: "rpm";r=0;t=(?:6[0-9]|[789].|1[01].|120)\r\n']
+ '\r\nRateLimit: "rpm";r=0;t=(?:3[1-9]|[4-8].|90)\r\n',
+ '\r\nRateLimit: "rpm";r=0;t=(?:3[1-9]|[4-8].|90)\r\n']
 --- raw_response_headers_unlike eval
 [('(?i)\n(?:x-|anthropic-)ratelimit') x 3]
 
@@ -176,7 +176,7 @@ anthropic-ratelimit-tokens-remaining: 900
  "x-ratelimit-limit-requests: 2\nx-ratelimit-remaining-requests: 0"]
 --- raw_response_headers_like eval
 ['"rpm";r=4;t=\d+, "day";r=8;', '"rpm";r=7;t=\d+, "day";r=3;',
- '"rpm";r=0;t=\d+, "day";r=3;']
+ '"rpm";r=0;t=\d+, "day";r=3\r\n']
 
 
 
@@ -250,7 +250,7 @@ RateLimit-Policy: "volume";q=100000;w=91;qu="content-bytes"
  'RateLimit-Policy: "day";q=9;w=86400', 'RateLimit-Policy: "rpm";q=0;w=60']
 --- raw_response_headers_like eval
 ['\nRateLimit: "day";r=8;', '\nRateLimit: "day";r=7;',
- '\nRateLimit: "day";r=6;', '\nRateLimit: "rpm";r=0;t=0\r\n']
+ '\nRateLimit: "day";r=6;', '\nRateLimit: "rpm";r=0\r\n']
 
 
 
@@ -335,3 +335,21 @@ GET /t
 RateLimit-Policy: "huge";q=999999999999999;w=1;qu="tokens"
 --- raw_response_headers_like chomp
 \nRateLimit: "huge";r=999999999999999;t=[12]\r\n
+
+
+
+=== TEST 14: t is when more is left, which Retry-After does not come before
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=9 weight=$arg_w;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- x_curl
+-i http://127.0.0.1:$SERVER/t?w=5 | sed -n 's/;t=.*//; /^RateLimit:/p'
+-i http://127.0.0.1:$SERVER/t?w=6 | awk '/^Retry/ { r = $2 } sub(/^RateLimit:.*;t=/, "") { t = $0 } END { print r - t }'
+--- x_curl_out
+RateLimit: "rpm";r=4
+12
+--- request
+GET /t?w=0
+--- raw_response_headers_like: \nRateLimit: "rpm";r=9\r\n
