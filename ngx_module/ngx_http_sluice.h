@@ -520,6 +520,9 @@ ngx_int_t ngx_http_sluice_limit_check(ngx_conf_t *cf,
 ngx_int_t ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     uint64_t now, uint64_t *retry);
+void ngx_http_sluice_limit_foresee(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    uint64_t now, uint64_t *retry);
 ngx_int_t ngx_http_sluice_zone_key(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_zone_key_conf_t *conf, ngx_http_sluice_zone_key_t *key);

@@ -253,12 +253,14 @@ ngx_http_sluice_quota(ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
     ngx_http_sluice_named_t *zone, uint64_t limit, uint64_t remaining,
     uint64_t more)
 {
+    ngx_uint_t                i;
     ngx_http_sluice_quota_t  *quota;
 
-    quota = &quotas[*n];
+    for (i = 0; i < *n && quotas[i].zone != zone; i++) { /* void */ }
 
-    if (*n != 0 && quotas[*n - 1].zone == zone) {
-        quota--;
+    quota = &quotas[i];
+
+    if (i < *n) {
         quota->limit = ngx_min(quota->limit, limit);
 
         if (remaining < quota->remaining) {

@@ -41,6 +41,7 @@ http {
     sluice_limit_zone $arg_k zone=hour:64k window=1h;
     sluice_limit_zone $arg_k zone=day:64k window=1d unit=tokens scale=10;
     sluice_limit_zone $arg_k zone=bytes:64k window=1h unit=bytes;
+    sluice_key_pool one { key sk-one id=one limit=1/2s; }
     server {
         listen 127.0.0.1:%(port)d;
         root %(dir)s;
@@ -54,6 +55,12 @@ http {
             sluice_limit zone=rps limit=2;
             sluice_limit zone=tps limit=40 weight=$arg_w;
             try_files /t =404;
+        }
+        location = /key {
+            sluice_key one;
+            sluice_limit zone=tps limit=40 weight=$arg_w;
+            proxy_set_header Authorization $sluice_key;
+            proxy_pass http://127.0.0.1:%(port)d/t;
         }
         location = /404 {
             sluice_limit zone=tps limit=90 weight=$arg_w settle=$arg_used;
@@ -633,11 +640,13 @@ with Nginx(DIR, CONF % {"dir": DIR, "port": PORT}, ready=PORT, binary=BINARY,
             "t is the first second after which more is left")
     tap.ok(sooner > 0, "%d looks came a second sooner" % sooner)
 
-    for what, paths in (("one limit", ["/single?k=%s&w=%d", "/one?k=%s&w=%d"]),
-                        ("several limits, weights", ["/two?k=%s&w=%d"]),
-                        ("limits shared by locations",
-                         ["/one?k=%s&w=%d", "/two?k=%s&w=%d"])):
-        results = in_parallel(retries(paths))
+    for what, paths, clients in (
+            ("one limit", ["/single?k=%s&w=%d", "/one?k=%s&w=%d"], CLIENTS),
+            ("several limits, weights", ["/two?k=%s&w=%d"], CLIENTS),
+            ("limits shared by locations",
+             ["/one?k=%s&w=%d", "/two?k=%s&w=%d"], CLIENTS),
+            ("a key and a limit", ["/key?k=%s&w=%d"], 1)):
+        results = in_parallel(retries(paths), clients)
         sooner = sum(n for _, n in results)
         tap.is_(sum((wrong for wrong, _ in results), []), [],
                 "Retry-After is the first second that passes: " + what)
