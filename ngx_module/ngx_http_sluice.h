@@ -198,12 +198,14 @@ typedef struct {
 } ngx_http_sluice_conn_t;
 
 
-/* one that a request has */
+/* one that a request has, had, or could not get */
 typedef struct {
     ngx_http_sluice_conn_t     *conn;
     sluice_conn_t              *table;
     uint32_t                    max;
+    uint32_t                    left;           /* when it was seen last     */
     sluice_conn_hold_t          hold;
+    unsigned                    held:1;
 } ngx_http_sluice_place_t;
 
 
@@ -400,7 +402,6 @@ typedef struct {
     uint64_t                    held;           /* conn zones, by their bits */
     ngx_http_sluice_place_t    *places;
     ngx_uint_t                  nplaces;
-    ngx_http_sluice_place_t     no_place;       /* conn NULL: none was short */
     ngx_http_sluice_named_t    *refused_by;     /* a zone                    */
     ngx_http_sluice_named_t    *dry_refused_by;
     ngx_uint_t                  refused_status;

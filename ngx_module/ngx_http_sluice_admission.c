@@ -252,6 +252,10 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
         ngx_http_sluice_conn_give(ctx, first);
         ngx_http_sluice_key_give(ctx);
 
+        if (rc == NGX_ERROR) {
+            ctx->nplaces = first;       /* as with charges: nothing is told */
+        }
+
         return ngx_http_sluice_refused(r, slcf, ctx,
                                        rc == NGX_BUSY ? SLUICE_OUTCOME_LIMIT
                                                       : SLUICE_OUTCOME_ERROR,

@@ -13,7 +13,7 @@
 #include "ngx_http_sluice.h"
 
 
-#define NGX_HTTP_SLUICE_QUOTAS_MAX  33      /* 16 of each kind, one refused   */
+#define NGX_HTTP_SLUICE_QUOTAS_MAX  32      /* 16 of each kind                */
 
 /* the largest integer of a structured field, RFC 9651: 15 digits */
 #define NGX_HTTP_SLUICE_FIELD_MAX   999999999999999
@@ -174,7 +174,7 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_quota_t *quotas)
 {
     uint32_t                   used, left;
-    uint64_t                   limit, remaining, more, reset;
+    uint64_t                   limit, more, reset;
     ngx_uint_t                 i, n;
     sluice_limit_state_t       state;
     ngx_http_sluice_place_t   *place;
@@ -220,18 +220,15 @@ ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
         quota->reset = ngx_max(quota->reset, reset);
     }
 
-    for (i = 0; i <= ctx->nplaces; i++) {
-        place = (i < ctx->nplaces) ? &ctx->places[i] : &ctx->no_place;
+    for (i = 0; i < ctx->nplaces; i++) {
+        place = &ctx->places[i];
 
-        if (place->conn == NULL || place->conn->dry_run) {
+        if (place->conn->dry_run) {
             continue;
         }
 
-        remaining = (i < ctx->nplaces && place->hold.seen < place->max)
-                    ? place->max - place->hold.seen : 0;
-
         quota = ngx_http_sluice_quota(quotas, &n, &place->conn->zone->named,
-                                      place->max, remaining, UINT64_MAX);
+                                      place->max, place->left, UINT64_MAX);
         if (quota == NULL) {
             break;
         }

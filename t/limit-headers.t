@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 111;
+plan tests => 138;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -353,3 +353,85 @@ RateLimit: "rpm";r=4
 --- request
 GET /t?w=0
 --- raw_response_headers_like: \nRateLimit: "rpm";r=9\r\n
+
+
+
+=== TEST 15: a refusal for want of something else tells of the limits as well
+--- http_config
+    sluice_limit_conn_zone all zone=par:64k;
+    sluice_limit_conn_zone all zone=other:64k;
+    sluice_key_pool p { key sk-a id=a limit=1/1h; }
+--- config
+    location = /key {
+        sluice_key p;
+        sluice_limit zone=rpm limit=5;
+        sluice_limit zone=day limit=5 dry_run;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /window {
+        sluice_limit_conn zone=par limit=3;
+        sluice_limit_conn zone=other limit=7 dry_run;
+        sluice_limit zone=rpm limit=$zero;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /place {
+        sluice_limit_conn zone=other limit=7;
+        sluice_limit_conn zone=par limit=$zero;
+        sluice_limit zone=rpm limit=5;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /error {
+        sluice_limit_conn zone=other limit=7;
+        sluice_limit zone=rpm limit=$arg_n;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /key", "GET /key", "GET /window", "GET /place", "GET /place",
+ "GET /error"]
+--- error_code eval
+[200, 429, 429, 429, 429, 500]
+--- response_headers eval
+['RateLimit-Policy: "rpm";q=5;w=60', 'RateLimit-Policy: "rpm";q=5;w=60',
+ 'RateLimit-Policy: "rpm";q=0;w=60, "par";q=3;qu="concurrent-requests"',
+ ('RateLimit-Policy: "rpm";q=5;w=60, "other";q=7;qu="concurrent-requests", '
+  . '"par";q=0;qu="concurrent-requests"') x 2, '!RateLimit']
+--- raw_response_headers_like eval
+['\nRateLimit: "rpm";r=4;t=\d+\r\n', '\nRateLimit: "rpm";r=4;t=\d+\r\n',
+ '\nRateLimit: "rpm";r=0, "par";r=3\r\n',
+ ('\nRateLimit: "rpm";r=4, "other";r=7, "par";r=0\r\n') x 2, '500']
+
+
+
+=== TEST 16: the next location charges what one before it only looked at
+--- http_config
+    sluice_key_pool p { key sk-a id=a limit=1/1h; }
+--- config
+    location = /t {
+        sluice_key p;
+        sluice_limit zone=rpm limit=5;
+        error_page 429 = @other;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location @other {
+        sluice_key off;
+        sluice_limit zone=day limit=9;
+        sluice_limit zone=rpm limit=7;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /t", "GET /t"]
+--- error_code eval
+[200, 200]
+--- response_headers eval
+['RateLimit-Policy: "rpm";q=5;w=60',
+ 'RateLimit-Policy: "rpm";q=5;w=60, "day";q=9;w=86400']
+--- raw_response_headers_like eval
+['\nRateLimit: "rpm";r=4;t=\d+\r\n',
+ '\nRateLimit: "rpm";r=4;t=\d+, "day";r=8;t=\d+\r\n']
+--- raw_response_headers_unlike eval
+['Retry', 'Retry']
+--- x_zone
+rpm passed=2 refused=0
+day passed=1 refused=0
