@@ -142,7 +142,9 @@ ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
 
     n = ngx_http_sluice_quotas(ctx, quotas);
 
-    for (i = 0; n != 0 && ngx_http_sluice_families[i].len != 0; i++) {
+    /* also where we have nothing to tell */
+
+    for (i = 0; ngx_http_sluice_families[i].len != 0; i++) {
         ngx_http_sluice_clear_family(r, &ngx_http_sluice_families[i]);
     }
 

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 138;
+plan tests => 150;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -435,3 +435,30 @@ GET /t?w=0
 --- x_zone
 rpm passed=2 refused=0
 day passed=1 refused=0
+
+
+
+=== TEST 17: an upstream's own are not passed on for want of ours
+--- http_config
+    sluice_limit_zone $arg_k zone=empty:64k window=1m;
+    sluice_key_pool p { key sk-a id=a; }
+--- config
+    location = /empty {
+        sluice_limit zone=empty limit=1;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /dry {
+        sluice_limit zone=rpm limit=1 dry_run;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /key {
+        sluice_key p;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /empty", "GET /dry", "GET /dry", "GET /key"]
+--- response_headers eval
+[("X-Other: 13") x 4]
+--- raw_response_headers_unlike eval
+['(?i)ratelimit', '(?i)ratelimit', '(?i)ratelimit', '(?i)ratelimit']
