@@ -153,6 +153,7 @@ ngx_http_sluice_limit_foresee(ngx_http_request_t *r,
 {
     uint64_t                   wait;
     ngx_uint_t                 i, first;
+    sluice_limit_state_t       state;
     ngx_http_sluice_charge_t  *c;
 
     if (slcf->limits == NULL) {
@@ -169,16 +170,11 @@ ngx_http_sluice_limit_foresee(ngx_http_request_t *r,
     for (i = first; i < ctx->ncharges; i++) {
         c = &ctx->charges[i];
 
-        if (sluice_limit_peek(c->table, c->key, now, c->max, c->n, &c->state)
-            == SLUICE_LIMIT_PASSED)
+        if (!c->limit->dry_run
+            && sluice_limit_peek(c->table, c->key, now, c->max, c->n, &state)
+               == SLUICE_LIMIT_REFUSED)
         {
-            continue;
-        }
-
-        c->refused = 1;
-
-        if (!c->limit->dry_run) {
-            wait = sluice_limit_retry(c->table, &c->state, c->max, c->n);
+            wait = sluice_limit_retry(c->table, &state, c->max, c->n);
             *retry = ngx_max(*retry, wait);
         }
     }

@@ -4,10 +4,11 @@
  * draft-ietf-httpapi-ratelimit-headers-10, and the headers that the clients
  * of a dialect know: x-ratelimit-* of OpenAI, anthropic-ratelimit-*.
  *
- * They are true of the moment of the decision.  The reset of RateLimit is when
- * there is more than what remains, that of a dialect when all of it is there.
- * Headers of these families from the upstream go, those that we have no value
- * for as well: they tell of the gateway's key, not of the client.
+ * They are true of the moment of the answer, before the request is settled.
+ * The reset of RateLimit is when there is more than what remains, that of a
+ * dialect when all of it is there.  Headers of these families from the upstream
+ * go, those that we have no value for as well: they tell of the gateway's key,
+ * not of the client.
  */
 
 #include "ngx_http_sluice.h"
@@ -39,6 +40,10 @@ typedef struct {
 static ngx_int_t ngx_http_sluice_limit_header_filter(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_quota_t *quotas);
+static void ngx_http_sluice_quota_window(ngx_http_sluice_charge_t *c,
+    uint64_t now, ngx_http_sluice_quota_t *quotas, ngx_uint_t *n);
+static void ngx_http_sluice_quota_places(ngx_http_sluice_place_t *place,
+    ngx_http_sluice_quota_t *quotas, ngx_uint_t *n);
 static ngx_http_sluice_quota_t *ngx_http_sluice_quota(
     ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
     ngx_http_sluice_named_t *zone, uint64_t limit, uint64_t remaining,
@@ -169,76 +174,104 @@ ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
 }
 
 
-/* of two tables of a zone the one with less left is what the client meets */
-
 static ngx_uint_t
 ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_quota_t *quotas)
 {
-    uint32_t                   used, left;
-    uint64_t                   limit, more, reset;
-    ngx_uint_t                 i, n;
-    sluice_limit_state_t       state;
-    ngx_http_sluice_place_t   *place;
-    ngx_http_sluice_quota_t   *quota;
-    ngx_http_sluice_charge_t  *c;
+    uint64_t    now;
+    ngx_uint_t  i, n;
 
     n = 0;
+    now = (ctx->ncharges != 0) ? sluice_clock_ms() : 0;
 
     for (i = 0; i < ctx->ncharges; i++) {
-        c = &ctx->charges[i];
-
-        /* what only would be refused, or is looked at, is not the client's */
-
-        if (c->limit->dry_run || (c->look && !c->refused)) {
-            continue;
-        }
-
-        state = c->state;
-        state.seen.current += c->charged ? c->n : 0;
-
-        used = sluice_limit_used(c->table->window, &state);
-        left = (used < c->max) ? c->max - used : 0;
-        reset = sluice_limit_reset(c->table->window, &state);
-
-        /* what is looked at has no more before nothing of it counts */
-
-        more = sluice_limit_retry(c->table, &state, c->max,
-                                  c->look ? 0 : left + 1);
-
-        /* what is less than a former table's unit is not its to tell */
-
-        limit = c->look ? UINT64_MAX : (uint64_t) c->max * c->table->scale;
-
-        quota = ngx_http_sluice_quota(quotas, &n, &c->limit->zone->named,
-                                      limit,
-                                      (uint64_t) left * c->table->scale, more);
-        if (quota == NULL) {
-            break;
-        }
-
-        quota->unit = c->limit->zone->conf.unit;
-        quota->window = c->table->window;
-        quota->reset = ngx_max(quota->reset, reset);
+        ngx_http_sluice_quota_window(&ctx->charges[i], now, quotas, &n);
     }
 
     for (i = 0; i < ctx->nplaces; i++) {
-        place = &ctx->places[i];
-
-        if (place->conn->dry_run) {
-            continue;
-        }
-
-        quota = ngx_http_sluice_quota(quotas, &n, &place->conn->zone->named,
-                                      place->max, place->left, UINT64_MAX);
-        if (quota == NULL) {
-            break;
-        }
-
-        quota->unit = NGX_HTTP_SLUICE_UNIT_AT_A_TIME;
+        ngx_http_sluice_quota_places(&ctx->places[i], quotas, &n);
     }
 
     return n;
+}
+
+
+/* of two tables of a zone the one with less left is what the client meets */
+
+static void
+ngx_http_sluice_quota_window(ngx_http_sluice_charge_t *c, uint64_t now,
+    ngx_http_sluice_quota_t *quotas, ngx_uint_t *n)
+{
+    uint32_t                  used, left;
+    uint64_t                  limit, more, reset;
+    sluice_limit_state_t      state;
+    sluice_limit_result_t     result;
+    ngx_http_sluice_quota_t  *quota;
+
+    if (c->limit->dry_run) {
+        return;
+    }
+
+    /* with what this request was charged, and others since */
+
+    result = sluice_limit_peek(c->table, c->key, now, c->max, 0, &state);
+
+    /* what is looked at, and has counted nothing, holds nobody up */
+
+    if (c->look && result == SLUICE_LIMIT_PASSED) {
+        return;
+    }
+
+    used = sluice_limit_used(c->table->window, &state);
+    left = (used < c->max) ? c->max - used : 0;
+    reset = sluice_limit_reset(c->table->window, &state);
+
+    /* what is looked at has no more before nothing of it counts */
+
+    more = sluice_limit_retry(c->table, &state, c->max,
+                              c->look ? 0 : left + 1);
+
+    /* what is less than a former table's unit is not its to tell */
+
+    limit = c->look ? UINT64_MAX : (uint64_t) c->max * c->table->scale;
+
+    quota = ngx_http_sluice_quota(quotas, n, &c->limit->zone->named, limit,
+                                  (uint64_t) left * c->table->scale, more);
+    if (quota == NULL) {
+        return;
+    }
+
+    quota->unit = c->limit->zone->conf.unit;
+    quota->window = c->table->window;
+    quota->reset = ngx_max(quota->reset, reset);
+}
+
+
+static void
+ngx_http_sluice_quota_places(ngx_http_sluice_place_t *place,
+    ngx_http_sluice_quota_t *quotas, ngx_uint_t *n)
+{
+    uint32_t                  used;
+    ngx_http_sluice_quota_t  *quota;
+
+    if (place->conn->dry_run) {
+        return;
+    }
+
+    /* while it is ours the row is no other key's */
+
+    if (place->held) {
+        used = sluice_conn_in_flight(&place->table->rows[place->hold.row]);
+        place->left = (used < place->max) ? place->max - used : 0;
+    }
+
+    quota = ngx_http_sluice_quota(quotas, n, &place->conn->zone->named,
+                                  place->max, place->left, UINT64_MAX);
+    if (quota == NULL) {
+        return;
+    }
+
+    quota->unit = NGX_HTTP_SLUICE_UNIT_AT_A_TIME;
 }
 
 

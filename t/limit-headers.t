@@ -4,8 +4,13 @@
 
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
+require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 150;
+plan tests => 156;
+
+Sluice::Upstream::start(
+    '/2s' => [\2.1, Sluice::Upstream::answer(200, 'ok')],
+);
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -429,7 +434,7 @@ GET /t?w=0
  'RateLimit-Policy: "rpm";q=5;w=60, "day";q=9;w=86400']
 --- raw_response_headers_like eval
 ['\nRateLimit: "rpm";r=4;t=\d+\r\n',
- '\nRateLimit: "rpm";r=4;t=\d+, "day";r=8;t=\d+\r\n']
+ '\nRateLimit: "rpm";r=3;t=\d+, "day";r=8;t=\d+\r\n']
 --- raw_response_headers_unlike eval
 ['Retry', 'Retry']
 --- x_zone
@@ -462,3 +467,40 @@ day passed=1 refused=0
 [("X-Other: 13") x 4]
 --- raw_response_headers_unlike eval
 ['(?i)ratelimit', '(?i)ratelimit', '(?i)ratelimit', '(?i)ratelimit']
+
+
+
+=== TEST 18: what is told is of the answer, not of when it was admitted
+--- http_config
+    sluice_limit_zone all zone=short:64k window=1s;
+    sluice_limit_conn_zone all zone=par:64k;
+--- config
+    location = /slow {
+        sluice_error_format openai;
+        sluice_limit zone=short limit=9 weight=4;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT/2s;
+    }
+    location = /outer {
+        sluice_limit zone=rpm limit=100 weight=10 settle=$zero;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/inner;
+    }
+    location = /inner {
+        sluice_limit zone=rpm limit=100 weight=80;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location /par/ {
+        sluice_limit_conn zone=par limit=5;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT/;
+    }
+--- x_curl
++0 -i http://127.0.0.1:$SERVER/par/2s | sed -n '/^RateLimit:/p'
++1000 -i http://127.0.0.1:$SERVER/par/2s | sed -n '/^RateLimit:/p'
+--- x_curl_out
+RateLimit: "par";r=3
+RateLimit: "par";r=4
+--- request eval
+["GET /slow", "GET /outer"]
+--- response_headers eval
+["x-ratelimit-reset-requests: 0s", ""]
+--- raw_response_headers_like eval
+['\nRateLimit: "short";r=9\r\n', '\nRateLimit: "rpm";r=10;t=\d+\r\n']
