@@ -201,12 +201,14 @@ typedef struct {
 } ngx_http_sluice_conn_t;
 
 
-/* one that a request has */
+/* one that a request has, had, or could not get */
 typedef struct {
     ngx_http_sluice_conn_t     *conn;
     sluice_conn_t              *table;
     uint32_t                    max;
+    uint32_t                    left;           /* when it was seen last     */
     sluice_conn_hold_t          hold;
+    unsigned                    held:1;
 } ngx_http_sluice_place_t;
 
 
@@ -404,12 +406,13 @@ typedef struct {
     uint64_t                    held;           /* conn zones, by their bits */
     ngx_http_sluice_place_t    *places;
     ngx_uint_t                  nplaces;
-    ngx_http_sluice_place_t     no_place;       /* conn NULL: none was short */
     ngx_http_sluice_named_t    *refused_by;     /* a zone                    */
     ngx_http_sluice_charge_t   *refused_charge; /* NULL: a conn zone         */
     ngx_http_sluice_named_t    *dry_refused_by;
     ngx_uint_t                  refused_status;
     ngx_http_sluice_loc_conf_t *told;           /* of the limits' headers    */
+    uint64_t                    retry_told;     /* Retry-After, s; 0: it is  */
+                                                /* not ours                  */
     ngx_http_sluice_client_t    client;         /* memo of $sluice_client    */
 
     sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
@@ -421,7 +424,6 @@ typedef struct {
     unsigned                    failed:1;       /* ... and was no good       */
     unsigned                    allowed:1;      /* some key was not denied   */
     unsigned                    waits:1;        /* for a key                 */
-    unsigned                    retry_told:1;   /* Retry-After is ours       */
 } ngx_http_sluice_ctx_t;
 
 
@@ -522,6 +524,9 @@ void ngx_http_sluice_no_client(ngx_conf_t *cf, ngx_http_sluice_named_t *zone,
 ngx_int_t ngx_http_sluice_limit_check(ngx_conf_t *cf,
     ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location);
 ngx_int_t ngx_http_sluice_limit_charge(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    uint64_t now, uint64_t *retry);
+void ngx_http_sluice_limit_foresee(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     uint64_t now, uint64_t *retry);
 ngx_int_t ngx_http_sluice_zone_key(ngx_http_request_t *r,

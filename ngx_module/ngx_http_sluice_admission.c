@@ -144,6 +144,10 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     status = 0;
     key = NGX_OK;
 
+    if (slcf->limit_headers && ctx->told == NULL) {
+        ctx->told = slcf;
+    }
+
     /* who has been to an upstream may end at a file: it costs no other key */
 
     if (slcf->key != NULL && slcf->key->pool != ctx->refused_pool
@@ -182,8 +186,11 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
             ctx->outcome = SLUICE_OUTCOME_ERROR;
             ctx->conf = NULL;       /* a redirect to an upstream asks again */
 
+            retry = 1000;
+            ngx_http_sluice_limit_foresee(r, slcf, ctx, now / 1000, &retry);
+
             return ngx_http_sluice_refuse(r, slcf, SLUICE_OUTCOME_OPEN, 0,
-                                          1000);
+                                          retry);
         }
 
     } else if (ctx->entry != NULL && !ctx->client.known) {
@@ -200,6 +207,8 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     }
 
     if (key != NGX_OK) {
+        ngx_http_sluice_limit_foresee(r, slcf, ctx, now / 1000, &retry);
+
         return ngx_http_sluice_refused(r, slcf, ctx,
                                        key == NGX_BUSY ? SLUICE_OUTCOME_KEY
                                                        : SLUICE_OUTCOME_ERROR,
@@ -212,6 +221,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
         && ngx_http_sluice_proxy_look(slcf, &retry) != NGX_OK)
     {
         ngx_http_sluice_key_give(ctx);
+        ngx_http_sluice_limit_foresee(r, slcf, ctx, now / 1000, &retry);
 
         return ngx_http_sluice_refused(r, slcf, ctx, SLUICE_OUTCOME_PROXY, 0,
                                        retry);
@@ -222,12 +232,12 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     first = ctx->nplaces;
     rc = NGX_OK;
 
-    if (slcf->limit_headers && ctx->told == NULL) {
-        ctx->told = slcf;
-    }
-
     if (slcf->conns != NULL) {
         rc = ngx_http_sluice_conn_take(r, slcf, ctx, &retry);
+
+        if (rc == NGX_BUSY) {
+            ngx_http_sluice_limit_foresee(r, slcf, ctx, now / 1000, &retry);
+        }
     }
 
     if (rc == NGX_OK && slcf->limits != NULL) {
@@ -238,6 +248,10 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     if (rc != NGX_OK) {
         ngx_http_sluice_conn_give(ctx, first);
         ngx_http_sluice_key_give(ctx);
+
+        if (rc == NGX_ERROR) {
+            ctx->nplaces = first;       /* as with charges: nothing is told */
+        }
 
         return ngx_http_sluice_refused(r, slcf, ctx,
                                        rc == NGX_BUSY ? SLUICE_OUTCOME_LIMIT

@@ -147,6 +147,14 @@ ngx_http_sluice_conn_place(ngx_http_sluice_ctx_t *ctx, sluice_conn_t *table,
     sluice_conn_result_t      result;
     ngx_http_sluice_place_t  *place;
 
+    place = &ctx->places[ctx->nplaces++];
+
+    place->conn = conn;
+    place->table = table;
+    place->max = max;
+    place->left = 0;
+    place->held = 0;
+
     /* without a slot nobody would give back what a dead worker held */
 
     if (ngx_http_sluice_process.slot == SLUICE_SLOTS) {
@@ -157,17 +165,12 @@ ngx_http_sluice_conn_place(ngx_http_sluice_ctx_t *ctx, sluice_conn_t *table,
            ? sluice_conn_hash_id(table, key->id)
            : sluice_conn_hash(table, key->text.data, key->text.len);
 
-    place = &ctx->places[ctx->nplaces];
-
-    place->conn = conn;
-    place->table = table;
-    place->max = max;
-
     result = sluice_conn_take(table, hash, max, ngx_http_sluice_process.slot,
                               &place->hold);
 
     if (result == SLUICE_CONN_PASSED) {
-        ctx->nplaces++;
+        place->left = max - place->hold.seen;
+        place->held = 1;
 
         return NGX_OK;
     }
@@ -176,24 +179,28 @@ ngx_http_sluice_conn_place(ngx_http_sluice_ctx_t *ctx, sluice_conn_t *table,
         ngx_http_sluice_count(CONTENDED);
     }
 
-    ctx->no_place = *place;
-
     return NGX_BUSY;
 }
 
 
-/* all from that one on */
+/* all from that one on; what was seen there is still to be told */
 
 void
 ngx_http_sluice_conn_give(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first)
 {
+    ngx_uint_t                i;
     ngx_http_sluice_place_t  *place;
 
-    while (ctx->nplaces > first) {
-        place = &ctx->places[--ctx->nplaces];
+    for (i = first; i < ctx->nplaces; i++) {
+        place = &ctx->places[i];
 
-        sluice_conn_give(place->table, ngx_http_sluice_process.slot,
-                         &place->hold);
+        if (place->held) {
+            place->held = 0;
+            place->left++;
+
+            sluice_conn_give(place->table, ngx_http_sluice_process.slot,
+                             &place->hold);
+        }
     }
 }
 

@@ -8,7 +8,8 @@
 
 
 static ngx_int_t ngx_http_sluice_limit_collect(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    ngx_uint_t counted);
 static ngx_int_t ngx_http_sluice_limit_amounts(ngx_http_request_t *r,
     ngx_http_sluice_limit_t *limit, uint64_t *max, uint64_t *weight);
 static void ngx_http_sluice_limit_add(ngx_http_sluice_ctx_t *ctx,
@@ -72,21 +73,18 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     uint64_t now, uint64_t *retry)
 {
-    ngx_int_t                  rc;
     ngx_uint_t                 i, first;
     sluice_limit_result_t      result;
     ngx_http_sluice_charge_t  *c;
 
     first = ctx->ncharges;
 
-    rc = ngx_http_sluice_limit_collect(r, slcf, ctx);
-
-    if (rc != NGX_OK) {
+    if (ngx_http_sluice_limit_collect(r, slcf, ctx, 1) != NGX_OK) {
 
         /* those before it were not looked at, and nothing is to be told */
 
         ctx->ncharges = first;
-        return rc;
+        return NGX_ERROR;
     }
 
     *retry = 0;
@@ -144,11 +142,53 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
 }
 
 
+/*
+ * For what is refused for another reason: looks at the limits that it has not
+ * come to, for the client to be told of them, and raises *retry to when they
+ * would let it pass.  What is charged when it comes back is left to then.
+ */
+
+void
+ngx_http_sluice_limit_foresee(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    uint64_t now, uint64_t *retry)
+{
+    uint64_t                   wait;
+    ngx_uint_t                 i, first;
+    sluice_limit_state_t       state;
+    ngx_http_sluice_charge_t  *c;
+
+    if (slcf->limits == NULL) {
+        return;
+    }
+
+    first = ctx->ncharges;
+
+    if (ngx_http_sluice_limit_collect(r, slcf, ctx, 0) != NGX_OK) {
+        ctx->ncharges = first;
+        return;
+    }
+
+    for (i = first; i < ctx->ncharges; i++) {
+        c = &ctx->charges[i];
+
+        if (!c->limit->dry_run
+            && sluice_limit_peek(c->table, c->key, now, c->max, c->n, &state)
+               == SLUICE_LIMIT_REFUSED)
+        {
+            wait = sluice_limit_retry(c->table, &state, c->max, c->n);
+            *retry = ngx_max(*retry, wait);
+        }
+    }
+}
+
+
 /* what the location's limits charge, behind what those before it charged */
 
 static ngx_int_t
 ngx_http_sluice_limit_collect(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx)
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    ngx_uint_t counted)
 {
     uint64_t                     max, weight;
     ngx_int_t                    rc;
@@ -188,7 +228,11 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
         /* as with limit_req: who has no key has no limit */
 
         if (rc == NGX_DECLINED) {
-            ngx_http_sluice_count(EMPTY_KEY);
+
+            if (counted) {
+                ngx_http_sluice_count(EMPTY_KEY);
+            }
+
             continue;
         }
 
@@ -654,7 +698,7 @@ ngx_http_sluice_limit_status_variable(ngx_http_request_t *r,
     ctx = ngx_http_sluice_get_ctx(r->main);
 
     if (ctx == NULL
-        || (ctx->ncharges == 0 && ctx->held == 0 && ctx->refused_by == NULL))
+        || (ctx->decided == 0 && ctx->held == 0 && ctx->refused_by == NULL))
     {
         v->not_found = 1;
         return NGX_OK;

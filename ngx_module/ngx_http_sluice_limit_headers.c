@@ -4,16 +4,17 @@
  * draft-ietf-httpapi-ratelimit-headers-10, and the headers that the clients
  * of a dialect know: x-ratelimit-* of OpenAI, anthropic-ratelimit-*.
  *
- * They are true of the moment of the decision: what the window holds and when
- * it holds nothing.  Headers of these families from the upstream go, those
- * that we have no value for as well: they tell of the gateway's key, not of
- * the client.
+ * They are true of the moment of the answer, before the request is settled.
+ * The reset of RateLimit is when there is more than what remains, that of a
+ * dialect when all of it is there.  Headers of these families from the upstream
+ * go, those that we have no value for as well: they tell of the gateway's key,
+ * not of the client.
  */
 
 #include "ngx_http_sluice.h"
 
 
-#define NGX_HTTP_SLUICE_QUOTAS_MAX  33      /* 16 of each kind, one refused   */
+#define NGX_HTTP_SLUICE_QUOTAS_MAX  32      /* 16 of each kind                */
 
 /* the largest integer of a structured field, RFC 9651: 15 digits */
 #define NGX_HTTP_SLUICE_FIELD_MAX   999999999999999
@@ -29,20 +30,28 @@ typedef struct {
     uint32_t                  window;       /* ms, 0: it has none            */
     uint64_t                  limit;        /* amounts                       */
     uint64_t                  remaining;
-    uint64_t                  reset;        /* ms                            */
+    uint64_t                  more;         /* ms until more remains;        */
+                                            /* UINT64_MAX: nobody knows, or  */
+                                            /* never                         */
+    uint64_t                  reset;        /* ms until all of it remains    */
 } ngx_http_sluice_quota_t;
 
 
 static ngx_int_t ngx_http_sluice_limit_header_filter(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_quota_t *quotas);
+static void ngx_http_sluice_quota_window(ngx_http_sluice_charge_t *c,
+    uint64_t now, ngx_http_sluice_quota_t *quotas, ngx_uint_t *n);
+static void ngx_http_sluice_quota_places(ngx_http_sluice_place_t *place,
+    ngx_http_sluice_quota_t *quotas, ngx_uint_t *n);
 static ngx_http_sluice_quota_t *ngx_http_sluice_quota(
     ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
-    ngx_http_sluice_named_t *zone, uint64_t limit, uint64_t remaining);
+    ngx_http_sluice_named_t *zone, uint64_t limit, uint64_t remaining,
+    uint64_t more);
 static ngx_http_sluice_quota_t *ngx_http_sluice_quota_least(
     ngx_http_sluice_quota_t *quotas, ngx_uint_t n, ngx_uint_t unit);
 static ngx_int_t ngx_http_sluice_ratelimit(ngx_http_request_t *r,
-    ngx_http_sluice_quota_t *quotas, ngx_uint_t n);
+    ngx_http_sluice_ctx_t *ctx, ngx_http_sluice_quota_t *quotas, ngx_uint_t n);
 static ngx_int_t ngx_http_sluice_dialect(ngx_http_request_t *r,
     ngx_uint_t format, ngx_http_sluice_quota_t *quota);
 static u_char *ngx_http_sluice_duration(u_char *p, uint64_t ms);
@@ -138,11 +147,13 @@ ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
 
     n = ngx_http_sluice_quotas(ctx, quotas);
 
-    for (i = 0; n != 0 && ngx_http_sluice_families[i].len != 0; i++) {
+    /* also where we have nothing to tell */
+
+    for (i = 0; ngx_http_sluice_families[i].len != 0; i++) {
         ngx_http_sluice_clear_family(r, &ngx_http_sluice_families[i]);
     }
 
-    if (n == 0 || ngx_http_sluice_ratelimit(r, quotas, n) != NGX_OK) {
+    if (n == 0 || ngx_http_sluice_ratelimit(r, ctx, quotas, n) != NGX_OK) {
         return ngx_http_next_header_filter(r);
     }
 
@@ -163,91 +174,134 @@ ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
 }
 
 
-/* of two tables of a zone the one with less left is what the client meets */
-
 static ngx_uint_t
 ngx_http_sluice_quotas(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_quota_t *quotas)
 {
-    uint32_t                   used;
-    uint64_t                   limit, remaining, reset;
-    ngx_uint_t                 i, n;
-    sluice_limit_state_t       state;
-    ngx_http_sluice_place_t   *place;
-    ngx_http_sluice_quota_t   *quota;
-    ngx_http_sluice_charge_t  *c;
+    uint64_t    now;
+    ngx_uint_t  i, n;
 
     n = 0;
+    now = (ctx->ncharges != 0) ? sluice_clock_ms() : 0;
 
     for (i = 0; i < ctx->ncharges; i++) {
-        c = &ctx->charges[i];
-
-        /* what only would be refused, or is looked at, is not the client's */
-
-        if (c->limit->dry_run || (c->look && !c->refused)) {
-            continue;
-        }
-
-        state = c->state;
-        state.seen.current += c->charged ? c->n : 0;
-
-        used = sluice_limit_used(c->table->window, &state);
-        remaining = (used < c->max)
-                    ? (uint64_t) (c->max - used) * c->table->scale : 0;
-        reset = sluice_limit_reset(c->table->window, &state);
-
-        /* what is less than a former table's unit is not its to tell */
-
-        limit = c->look ? UINT64_MAX : (uint64_t) c->max * c->table->scale;
-
-        quota = ngx_http_sluice_quota(quotas, &n, &c->limit->zone->named,
-                                      limit, remaining);
-        if (quota == NULL) {
-            break;
-        }
-
-        quota->unit = c->limit->zone->conf.unit;
-        quota->window = c->table->window;
-        quota->reset = ngx_max(quota->reset, reset);
+        ngx_http_sluice_quota_window(&ctx->charges[i], now, quotas, &n);
     }
 
-    for (i = 0; i <= ctx->nplaces; i++) {
-        place = (i < ctx->nplaces) ? &ctx->places[i] : &ctx->no_place;
-
-        if (place->conn == NULL || place->conn->dry_run) {
-            continue;
-        }
-
-        remaining = (i < ctx->nplaces && place->hold.seen < place->max)
-                    ? place->max - place->hold.seen : 0;
-
-        quota = ngx_http_sluice_quota(quotas, &n, &place->conn->zone->named,
-                                      place->max, remaining);
-        if (quota == NULL) {
-            break;
-        }
-
-        quota->unit = NGX_HTTP_SLUICE_UNIT_AT_A_TIME;
+    for (i = 0; i < ctx->nplaces; i++) {
+        ngx_http_sluice_quota_places(&ctx->places[i], quotas, &n);
     }
 
     return n;
 }
 
 
-/* the zone's own, with its limit and what remains of it lowered to those */
+/* of two tables of a zone the one with less left is what the client meets */
+
+static void
+ngx_http_sluice_quota_window(ngx_http_sluice_charge_t *c, uint64_t now,
+    ngx_http_sluice_quota_t *quotas, ngx_uint_t *n)
+{
+    uint32_t                  used, left;
+    uint64_t                  limit, more, reset;
+    sluice_limit_state_t      state;
+    sluice_limit_result_t     result;
+    ngx_http_sluice_quota_t  *quota;
+
+    if (c->limit->dry_run) {
+        return;
+    }
+
+    /* with what this request was charged, and others since */
+
+    result = sluice_limit_peek(c->table, c->key, now, c->max, 0, &state);
+
+    /* what is looked at, and has counted nothing, holds nobody up */
+
+    if (c->look && result == SLUICE_LIMIT_PASSED) {
+        return;
+    }
+
+    used = sluice_limit_used(c->table->window, &state);
+    left = (used < c->max) ? c->max - used : 0;
+    reset = sluice_limit_reset(c->table->window, &state);
+
+    /* what is looked at has no more before nothing of it counts */
+
+    more = sluice_limit_retry(c->table, &state, c->max,
+                              c->look ? 0 : left + 1);
+
+    /* what is less than a former table's unit is not its to tell */
+
+    limit = c->look ? UINT64_MAX : (uint64_t) c->max * c->table->scale;
+
+    quota = ngx_http_sluice_quota(quotas, n, &c->limit->zone->named, limit,
+                                  (uint64_t) left * c->table->scale, more);
+    if (quota == NULL) {
+        return;
+    }
+
+    quota->unit = c->limit->zone->conf.unit;
+    quota->window = c->table->window;
+    quota->reset = ngx_max(quota->reset, reset);
+}
+
+
+static void
+ngx_http_sluice_quota_places(ngx_http_sluice_place_t *place,
+    ngx_http_sluice_quota_t *quotas, ngx_uint_t *n)
+{
+    uint32_t                  used;
+    ngx_http_sluice_quota_t  *quota;
+
+    if (place->conn->dry_run) {
+        return;
+    }
+
+    /* while it is ours the row is no other key's */
+
+    if (place->held) {
+        used = sluice_conn_in_flight(&place->table->rows[place->hold.row]);
+        place->left = (used < place->max) ? place->max - used : 0;
+    }
+
+    quota = ngx_http_sluice_quota(quotas, n, &place->conn->zone->named,
+                                  place->max, place->left, UINT64_MAX);
+    if (quota == NULL) {
+        return;
+    }
+
+    quota->unit = NGX_HTTP_SLUICE_UNIT_AT_A_TIME;
+}
+
+
+/*
+ * The zone's own, with its limit and what remains of it lowered to those.
+ * More remains when there is more in the table that has less, or in both.
+ */
 
 static ngx_http_sluice_quota_t *
 ngx_http_sluice_quota(ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
-    ngx_http_sluice_named_t *zone, uint64_t limit, uint64_t remaining)
+    ngx_http_sluice_named_t *zone, uint64_t limit, uint64_t remaining,
+    uint64_t more)
 {
+    ngx_uint_t                i;
     ngx_http_sluice_quota_t  *quota;
 
-    quota = &quotas[*n];
+    for (i = 0; i < *n && quotas[i].zone != zone; i++) { /* void */ }
 
-    if (*n != 0 && quotas[*n - 1].zone == zone) {
-        quota--;
+    quota = &quotas[i];
+
+    if (i < *n) {
         quota->limit = ngx_min(quota->limit, limit);
-        quota->remaining = ngx_min(quota->remaining, remaining);
+
+        if (remaining < quota->remaining) {
+            quota->remaining = remaining;
+            quota->more = more;
+
+        } else if (remaining == quota->remaining) {
+            quota->more = ngx_max(quota->more, more);
+        }
 
         return quota;
     }
@@ -262,6 +316,7 @@ ngx_http_sluice_quota(ngx_http_sluice_quota_t *quotas, ngx_uint_t *n,
     quota->zone = zone;
     quota->limit = limit;
     quota->remaining = remaining;
+    quota->more = more;
 
     return quota;
 }
@@ -289,11 +344,12 @@ ngx_http_sluice_quota_least(ngx_http_sluice_quota_t *quotas, ngx_uint_t n,
 
 
 static ngx_int_t
-ngx_http_sluice_ratelimit(ngx_http_request_t *r,
+ngx_http_sluice_ratelimit(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_quota_t *quotas, ngx_uint_t n)
 {
     size_t                    len;
     u_char                   *p, *policy, *limit;
+    uint64_t                  more;
     ngx_uint_t                i;
     ngx_http_sluice_quota_t  *q;
 
@@ -334,8 +390,14 @@ ngx_http_sluice_ratelimit(ngx_http_request_t *r,
         p = ngx_sprintf(p, "%s\"%V\";r=%uL", i ? ", " : "", &q->zone->name,
                         ngx_min(q->remaining, NGX_HTTP_SLUICE_FIELD_MAX));
 
-        if (q->window != 0) {
-            p = ngx_sprintf(p, ";t=%uL", (q->reset + 999) / 1000);
+        /* who may come back sooner is not to wait for more of another limit */
+
+        more = q->more / 1000 + (q->more % 1000 != 0);
+
+        if (q->more != UINT64_MAX
+            && (ctx->retry_told == 0 || more <= ctx->retry_told))
+        {
+            p = ngx_sprintf(p, ";t=%uL", more);
         }
     }
 
@@ -348,9 +410,10 @@ static ngx_int_t
 ngx_http_sluice_dialect(ngx_http_request_t *r, ngx_uint_t format,
     ngx_http_sluice_quota_t *quota)
 {
-    u_char     *p, *limit, *remaining, *reset;
-    ngx_tm_t    tm;
-    ngx_str_t  *names;
+    u_char      *p, *limit, *remaining, *reset;
+    ngx_tm_t     tm;
+    ngx_str_t   *names;
+    ngx_time_t  *tp;
 
     if (format == NGX_HTTP_SLUICE_FORMAT_PROBLEM) {
         return NGX_OK;
@@ -373,7 +436,9 @@ ngx_http_sluice_dialect(ngx_http_request_t *r, ngx_uint_t format,
         p = ngx_http_sluice_duration(reset, quota->reset);
 
     } else {
-        ngx_gmtime(ngx_time() + (quota->reset + 999) / 1000, &tm);
+        tp = ngx_timeofday();
+
+        ngx_gmtime(tp->sec + (tp->msec + quota->reset + 999) / 1000, &tm);
 
         p = ngx_sprintf(reset, "%4d-%02d-%02dT%02d:%02d:%02dZ",
                         tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,

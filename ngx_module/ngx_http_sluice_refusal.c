@@ -306,11 +306,13 @@ ngx_http_sluice_retry_after(ngx_http_request_t *r, uint64_t retry)
 
     ctx = ngx_http_sluice_get_ctx(r);
 
+    retry = (retry == UINT64_MAX) ? 0 : ngx_max((retry + 999) / 1000, 1);
+
     if (ctx != NULL) {
-        ctx->retry_told = (retry != UINT64_MAX);
+        ctx->retry_told = retry;
     }
 
-    if (retry == UINT64_MAX) {
+    if (retry == 0) {
         return NGX_OK;
     }
 
@@ -319,7 +321,7 @@ ngx_http_sluice_retry_after(ngx_http_request_t *r, uint64_t retry)
         return NGX_ERROR;
     }
 
-    last = ngx_sprintf(p, "%uL", retry ? (retry + 999) / 1000 : 1);
+    last = ngx_sprintf(p, "%uL", retry);
 
     return ngx_http_sluice_set_header(r, &ngx_http_sluice_retry_name, p, last);
 }
@@ -337,7 +339,7 @@ ngx_http_sluice_refuse_undo(ngx_http_request_t *r)
 
     ctx = ngx_http_sluice_get_ctx(r);
 
-    if (ctx != NULL && ctx->retry_told
+    if (ctx != NULL && ctx->retry_told != 0
         && r->err_status < NGX_HTTP_BAD_REQUEST)
     {
         ctx->retry_told = 0;

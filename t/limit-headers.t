@@ -4,8 +4,13 @@
 
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
+require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 108;
+plan tests => 156;
+
+Sluice::Upstream::start(
+    '/2s' => [\2.1, Sluice::Upstream::answer(200, 'ok')],
+);
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -63,8 +68,8 @@ __DATA__
  'RateLimit-Policy: "rpm";q=2;w=60']
 --- raw_response_headers_like eval
 ['\r\nRateLimit: "rpm";r=1;t=(?:6[0-9]|[789].|1[01].|120)\r\n',
- '\r\nRateLimit: "rpm";r=0;t=(?:6[0-9]|[789].|1[01].|120)\r\n',
- '\r\nRateLimit: "rpm";r=0;t=(?:6[0-9]|[789].|1[01].|120)\r\n']
+ '\r\nRateLimit: "rpm";r=0;t=(?:3[1-9]|[4-8].|90)\r\n',
+ '\r\nRateLimit: "rpm";r=0;t=(?:3[1-9]|[4-8].|90)\r\n']
 --- raw_response_headers_unlike eval
 [('(?i)\n(?:x-|anthropic-)ratelimit') x 3]
 
@@ -176,7 +181,7 @@ anthropic-ratelimit-tokens-remaining: 900
  "x-ratelimit-limit-requests: 2\nx-ratelimit-remaining-requests: 0"]
 --- raw_response_headers_like eval
 ['"rpm";r=4;t=\d+, "day";r=8;', '"rpm";r=7;t=\d+, "day";r=3;',
- '"rpm";r=0;t=\d+, "day";r=3;']
+ '"rpm";r=0;t=\d+, "day";r=3\r\n']
 
 
 
@@ -250,7 +255,7 @@ RateLimit-Policy: "volume";q=100000;w=91;qu="content-bytes"
  'RateLimit-Policy: "day";q=9;w=86400', 'RateLimit-Policy: "rpm";q=0;w=60']
 --- raw_response_headers_like eval
 ['\nRateLimit: "day";r=8;', '\nRateLimit: "day";r=7;',
- '\nRateLimit: "day";r=6;', '\nRateLimit: "rpm";r=0;t=0\r\n']
+ '\nRateLimit: "day";r=6;', '\nRateLimit: "rpm";r=0\r\n']
 
 
 
@@ -335,3 +340,167 @@ GET /t
 RateLimit-Policy: "huge";q=999999999999999;w=1;qu="tokens"
 --- raw_response_headers_like chomp
 \nRateLimit: "huge";r=999999999999999;t=[12]\r\n
+
+
+
+=== TEST 14: t is when more is left, which Retry-After does not come before
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=9 weight=$arg_w;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- x_curl
+-i http://127.0.0.1:$SERVER/t?w=5 | sed -n 's/;t=.*//; /^RateLimit:/p'
+-i http://127.0.0.1:$SERVER/t?w=6 | awk '/^Retry/ { r = $2 } sub(/^RateLimit:.*;t=/, "") { t = $0 } END { print r - t }'
+--- x_curl_out
+RateLimit: "rpm";r=4
+12
+--- request
+GET /t?w=0
+--- raw_response_headers_like: \nRateLimit: "rpm";r=9\r\n
+
+
+
+=== TEST 15: a refusal for want of something else tells of the limits as well
+--- http_config
+    sluice_limit_conn_zone all zone=par:64k;
+    sluice_limit_conn_zone all zone=other:64k;
+    sluice_key_pool p { key sk-a id=a limit=1/1h; }
+--- config
+    location = /key {
+        sluice_key p;
+        sluice_limit zone=rpm limit=5;
+        sluice_limit zone=day limit=5 dry_run;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /window {
+        sluice_limit_conn zone=par limit=3;
+        sluice_limit_conn zone=other limit=7 dry_run;
+        sluice_limit zone=rpm limit=$zero;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /place {
+        sluice_limit_conn zone=other limit=7;
+        sluice_limit_conn zone=par limit=$zero;
+        sluice_limit zone=rpm limit=5;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /error {
+        sluice_limit_conn zone=other limit=7;
+        sluice_limit zone=rpm limit=$arg_n;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /key", "GET /key", "GET /window", "GET /place", "GET /place",
+ "GET /error"]
+--- error_code eval
+[200, 429, 429, 429, 429, 500]
+--- response_headers eval
+['RateLimit-Policy: "rpm";q=5;w=60', 'RateLimit-Policy: "rpm";q=5;w=60',
+ 'RateLimit-Policy: "rpm";q=0;w=60, "par";q=3;qu="concurrent-requests"',
+ ('RateLimit-Policy: "rpm";q=5;w=60, "other";q=7;qu="concurrent-requests", '
+  . '"par";q=0;qu="concurrent-requests"') x 2, '!RateLimit']
+--- raw_response_headers_like eval
+['\nRateLimit: "rpm";r=4;t=\d+\r\n', '\nRateLimit: "rpm";r=4;t=\d+\r\n',
+ '\nRateLimit: "rpm";r=0, "par";r=3\r\n',
+ ('\nRateLimit: "rpm";r=4, "other";r=7, "par";r=0\r\n') x 2, '500']
+
+
+
+=== TEST 16: the next location charges what one before it only looked at
+--- http_config
+    sluice_key_pool p { key sk-a id=a limit=1/1h; }
+--- config
+    location = /t {
+        sluice_key p;
+        sluice_limit zone=rpm limit=5;
+        error_page 429 = @other;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location @other {
+        sluice_key off;
+        sluice_limit zone=day limit=9;
+        sluice_limit zone=rpm limit=7;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /t", "GET /t"]
+--- error_code eval
+[200, 200]
+--- response_headers eval
+['RateLimit-Policy: "rpm";q=5;w=60',
+ 'RateLimit-Policy: "rpm";q=5;w=60, "day";q=9;w=86400']
+--- raw_response_headers_like eval
+['\nRateLimit: "rpm";r=4;t=\d+\r\n',
+ '\nRateLimit: "rpm";r=3;t=\d+, "day";r=8;t=\d+\r\n']
+--- raw_response_headers_unlike eval
+['Retry', 'Retry']
+--- x_zone
+rpm passed=2 refused=0
+day passed=1 refused=0
+
+
+
+=== TEST 17: an upstream's own are not passed on for want of ours
+--- http_config
+    sluice_limit_zone $arg_k zone=empty:64k window=1m;
+    sluice_key_pool p { key sk-a id=a; }
+--- config
+    location = /empty {
+        sluice_limit zone=empty limit=1;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /dry {
+        sluice_limit zone=rpm limit=1 dry_run;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /key {
+        sluice_key p;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /empty", "GET /dry", "GET /dry", "GET /key"]
+--- response_headers eval
+[("X-Other: 13") x 4]
+--- raw_response_headers_unlike eval
+['(?i)ratelimit', '(?i)ratelimit', '(?i)ratelimit', '(?i)ratelimit']
+
+
+
+=== TEST 18: what is told is of the answer, not of when it was admitted
+--- http_config
+    sluice_limit_zone all zone=short:64k window=1s;
+    sluice_limit_conn_zone all zone=par:64k;
+--- config
+    location = /slow {
+        sluice_error_format openai;
+        sluice_limit zone=short limit=9 weight=4;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT/2s;
+    }
+    location = /outer {
+        sluice_limit zone=rpm limit=100 weight=10 settle=$zero;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/inner;
+    }
+    location = /inner {
+        sluice_limit zone=rpm limit=100 weight=80;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location /par/ {
+        sluice_limit_conn zone=par limit=5;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT/;
+    }
+--- x_curl
++0 -i http://127.0.0.1:$SERVER/par/2s | sed -n '/^RateLimit:/p'
++1000 -i http://127.0.0.1:$SERVER/par/2s | sed -n '/^RateLimit:/p'
+--- x_curl_out
+RateLimit: "par";r=3
+RateLimit: "par";r=4
+--- request eval
+["GET /slow", "GET /outer"]
+--- response_headers eval
+["x-ratelimit-reset-requests: 0s", ""]
+--- raw_response_headers_like eval
+['\nRateLimit: "short";r=9\r\n', '\nRateLimit: "rpm";r=10;t=\d+\r\n']

@@ -51,8 +51,8 @@ __DATA__
 --- error_code eval
 [200, 200, 200, 200, 200, 200, 200, 429]
 --- raw_response_headers_like eval
-['"tpm";r=50;', '"tpm";r=90;', '"tpm";r=40;', '"tpm";r=90;', '"tpm";r=40;',
- '"tpm";r=50;', '"tpm";r=0;', '"tpm";r=49;']
+['"tpm";r=50\b', '"tpm";r=90\b', '"tpm";r=40\b', '"tpm";r=90\b', '"tpm";r=40\b',
+ '"tpm";r=50\b', '"tpm";r=0\b', '"tpm";r=49\b']
 
 
 
@@ -63,8 +63,8 @@ __DATA__
 --- error_code eval
 [200, 200, 429, 200, 429, 429]
 --- raw_response_headers_like eval
-['"tpm";r=50;', '"tpm";r=40;', '"tpm";r=40;', '"tpm";r=50;', '"tpm";r=0;',
- '"tpm";r=0;']
+['"tpm";r=50\b', '"tpm";r=40\b', '"tpm";r=40\b', '"tpm";r=50\b', '"tpm";r=0\b',
+ '"tpm";r=0\b']
 
 
 
@@ -75,8 +75,8 @@ __DATA__
 --- error_code eval
 [200, 200, 404, 200, 502, 200, 404, 200]
 --- raw_response_headers_like eval
-['"tpm";r=50;', '"tpm";r=50;', '"tpm";r=0;', '"tpm";r=50;', '"tpm";r=0;',
- '"tpm";r=50;', '"tpm";r=0;', '"tpm";r=43;']
+['"tpm";r=50\b', '"tpm";r=50\b', '"tpm";r=0\b', '"tpm";r=50\b', '"tpm";r=0\b',
+ '"tpm";r=50\b', '"tpm";r=0\b', '"tpm";r=43\b']
 
 
 
@@ -87,8 +87,8 @@ __DATA__
 --- error_code eval
 [200, 200, 200, 200, 404, 200]
 --- raw_response_headers_like eval
-['"tpm";r=50;', '"tpm";r=50;', '"tpm";r=50;', '"tpm";r=50;', '"tpm";r=50;',
- '"tpm";r=50;']
+['"tpm";r=50\b', '"tpm";r=50\b', '"tpm";r=50\b', '"tpm";r=50\b', '"tpm";r=50\b',
+ '"tpm";r=50\b']
 --- x_log
 1-3: what a request cost must be a number, not
 
@@ -100,7 +100,7 @@ __DATA__
 --- error_code eval
 [200, 429, 429, 200]
 --- raw_response_headers_like eval
-['"tpm";r=50;', '"tpm";r=30;', '"tpm";r=30;', '"tpm";r=30;']
+['"tpm";r=50\b', '"tpm";r=30\b', '"tpm";r=30\b', '"tpm";r=30\b']
 --- x_zone
 tpm passed=2 refused=2
 
@@ -117,7 +117,7 @@ tpm passed=2 refused=2
 --- error_code eval
 [404, 200]
 --- raw_response_headers_like eval
-['"tpm";r=50;', '"tpm";r=50;']
+['"tpm";r=50\b', '"tpm";r=50\b']
 
 
 
@@ -135,9 +135,9 @@ tpm passed=2 refused=2
 --- error_code eval
 [200, 200, 200, 429, 200]
 --- raw_response_headers_like eval
-['"rpm";r=3;t=\d+, "tpm";r=50;', '"rpm";r=2;t=\d+, "tpm";r=40;',
- '"rpm";r=1;t=\d+, "tpm";r=30;', '"rpm";r=1;t=\d+, "tpm";r=30;',
- '"rpm";r=0;t=\d+, "tpm";r=50;']
+['"rpm";r=3;t=\d+, "tpm";r=50\b', '"rpm";r=2;t=\d+, "tpm";r=40\b',
+ '"rpm";r=1;t=\d+, "tpm";r=30\b', '"rpm";r=1, "tpm";r=30\b',
+ '"rpm";r=0;t=\d+, "tpm";r=50\b']
 
 
 
@@ -153,7 +153,7 @@ tpm passed=2 refused=2
 --- error_code eval
 [200, 200, 429]
 --- raw_response_headers_like eval
-['"tpm";r=100;', '"tpm";r=1;', '"tpm";r=0;']
+['"tpm";r=100\b', '"tpm";r=1\b', '"tpm";r=0\b']
 
 
 
@@ -169,7 +169,7 @@ tpm passed=2 refused=2
 --- error_code eval
 [502, 200]
 --- raw_response_headers_like eval
-['"tpm";r=50;', '"tpm";r=100;']
+['"tpm";r=50\b', '"tpm";r=100\b']
 
 
 
@@ -187,7 +187,7 @@ tpm passed=2 refused=2
 --- error_code eval
 [404, 200]
 --- raw_response_headers_like eval
-['"tpm";r=50;', '"tpm";r=100;']
+['"tpm";r=50\b', '"tpm";r=100\b']
 
 
 

@@ -117,8 +117,13 @@ static void
 test_edges(void **state)
 {
     util_dir_t            *d = *state;
+    size_t                 i;
+    uint64_t               now;
     sluice_limit_t         limit;
     sluice_limit_state_t   s;
+
+    static const uint64_t  idle[] = { 65535, 65536, 65537, 131072, 1 << 24,
+                                      (1 << 24) + 1 };
 
     test_open(d, &limit, 64, TEST_WINDOW);
 
@@ -182,10 +187,24 @@ test_edges(void **state)
     assert_int_equal(s.seen.elapsed, 0);
     refuses(3, 19000, 10, 5);
 
-    assert_int_equal(limit.own->passed, 9);
-    assert_int_equal(limit.own->refused, 12);
+    /* idle until an index of fewer bits is as it was; then the clock stops */
+
+    now = 21000;
+    passes(4, now, 10, 10);
+
+    for (i = 0; i < sizeof(idle) / sizeof(idle[0]); i++) {
+        now += idle[i] * TEST_WINDOW;
+
+        passes(4, now, 10, 4);
+        refuses(4, now, 10, 7);
+        passes(4, now, 10, 6);
+        refuses(4, now, 10, 1);
+    }
+
+    assert_int_equal(limit.own->passed, 22);
+    assert_int_equal(limit.own->refused, 24);
     assert_int_equal(limit.own->evicted, 0);
-    assert_int_equal(limit.own->inserted, 2);
+    assert_int_equal(limit.own->inserted, 3);
 
     sluice_limit_close(&d->dir, &limit);
 }
