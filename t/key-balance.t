@@ -107,9 +107,9 @@ __DATA__
 --- x_curl_out
 B
 C
-C
 A
 C
+A
 --- request
 GET /
 --- response_body: A

@@ -242,9 +242,9 @@ tpm passed=2 refused=2
 --- error_code eval
 [(200) x 14]
 --- raw_response_headers_like eval
-['"tpm";r=50;', '"tpm";r=100;', '"tpm";r=50;', '"tpm";r=100;', '"tpm";r=50;',
- '"tpm";r=100;', '"tpm";r=50;', '"tpm";r=93;', '"tpm";r=50;', '"tpm";r=100;',
- '"tpm";r=50;', '"tpm";r=100;', '"tpm";r=50;', '"tpm";r=50;']
+['"tpm";r=50;', '"tpm";r=100\b', '"tpm";r=50;', '"tpm";r=100\b', '"tpm";r=50;',
+ '"tpm";r=100\b', '"tpm";r=50;', '"tpm";r=93;', '"tpm";r=50;', '"tpm";r=100\b',
+ '"tpm";r=50;', '"tpm";r=100\b', '"tpm";r=50;', '"tpm";r=50;']
 
 
 
