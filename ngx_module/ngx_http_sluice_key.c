@@ -343,7 +343,9 @@ ngx_http_sluice_key_denied(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
  * A request may be one that no key is good for: a client that asks for what the
  * account may not have would have its keys disabled, one by one.  So a 403
  * counts against a key if another one was let through with the same request,
- * and a 401 if no other one was denied besides.  There is ctx->denied.
+ * and a 401 if no other one was denied besides.  Else the key is doubted, and
+ * another request that it refuses is tried with one that is not.  There is
+ * ctx->denied.
  */
 
 void
@@ -368,6 +370,10 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
                   || (ctx->denied->nelts == 1
                       && denied[i].status != NGX_HTTP_FORBIDDEN))
                  ? SLUICE_ANSWER_DENIED : SLUICE_ANSWER_CLIENT;
+
+        if (answer == SLUICE_ANSWER_CLIENT) {
+            sluice_member_doubt(denied[i].key->line, now);
+        }
 
         state = sluice_member_answer(denied[i].key->line,
                                      &denied[i].pool->policy, &denied[i].try,

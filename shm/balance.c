@@ -55,6 +55,8 @@ typedef struct {
     uint64_t                      now;
     bool                          fresh;    /* others are of this call       */
     bool                          early;    /* it need not be well           */
+    bool                          sure;     /* it must not be doubted        */
+    bool                          doubted;  /* all that are left are         */
     const uint16_t               *list;     /* own, if not all have it       */
     unsigned                      n;
     uint16_t                      own[SLUICE_BALANCE_MAX];
@@ -323,7 +325,10 @@ sluice_balance_list(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     for (n = 0, k = first; k < end; k++) {
         if ((k < i || sluice_balance_plain(&peer[k])
              || sluice_balance_can(balance, pick, k))
-            && !sluice_balance_has(pick->had, peer[k].conf))
+            && !sluice_balance_has(pick->had, peer[k].conf)
+            && !(pick->sure
+                 && !sluice_member_row_empty(peer[k].member,
+                                             SLUICE_ROW_DENIED)))
         {
             pick->own[n++] = (uint16_t) k;
         }
@@ -671,6 +676,35 @@ sluice_balance_rendezvous(sluice_balance_t *balance,
 }
 
 
+/*
+ * For another try, when all that are left are doubted: those that the method
+ * asks first would hide for good the one that is well.
+ */
+
+static unsigned
+sluice_balance_longest_ago(sluice_balance_t *balance,
+    const sluice_balance_pick_t *pick)
+{
+    unsigned  i, k, at;
+    uint64_t  denied, first;
+
+    at = SLUICE_BALANCE_MAX;
+    first = SLUICE_NEVER;
+
+    for (k = 0; k < pick->n; k++) {
+        i = pick->list[k];
+        denied = sluice_member_doubted(balance->peer[i].member);
+
+        if (denied < first) {
+            first = denied;
+            at = i;
+        }
+    }
+
+    return at;
+}
+
+
 /* SLUICE_BALANCE_MAX: none of the list can be had */
 
 static unsigned
@@ -681,6 +715,10 @@ sluice_balance_choose(sluice_balance_t *balance, sluice_balance_pick_t *pick)
 
     if (pick->n == 0) {
         return SLUICE_BALANCE_MAX;
+    }
+
+    if (pick->doubted) {
+        return sluice_balance_longest_ago(balance, pick);
     }
 
     switch (balance->method) {
@@ -988,6 +1026,8 @@ sluice_balance_ask(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     pick->now = now;
     pick->fresh = false;
     pick->early = false;
+    pick->sure = (pick->had != &sluice_balance_none_had);
+    pick->doubted = false;
 
     if (balance->counts && balance->looked != now) {
         sluice_balance_refresh(balance, now);
@@ -1064,6 +1104,15 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
                                   hold);
 
     for (backups = 0; !taken && backups < 2; backups++) {
+        taken = sluice_balance_from(balance, &pick, backups, hold);
+    }
+
+    /* all that this request has not had are doubted, or are not to be had */
+
+    pick.doubted = pick.sure;
+    pick.sure = false;
+
+    for (backups = 0; !taken && pick.doubted && backups < 2; backups++) {
         taken = sluice_balance_from(balance, &pick, backups, hold);
     }
 

@@ -17,6 +17,12 @@
  * exact all the same, and so are windows: they are tried for when the member
  * has been chosen, and another one is chosen if that fails, each at most once.
  *
+ * Another try of a request (`had` is not empty) goes to a member that is not
+ * doubted (member.h), a backup even, and by the method; if there is none, to
+ * the one whose last denial was the longest ago.  A denied request that is let
+ * through in the end tells which key is to blame; one that goes from one
+ * revoked key to the next never would.
+ *
  * When none is to be had, one that rests by a guess of ours is tried early
  * (member.h): a request that would be refused finds out whether we wait too
  * long.  It is the one that has rested for the largest part of its guess, a

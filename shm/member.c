@@ -573,23 +573,6 @@ sluice_row_last(sluice_u128_t row)
 }
 
 
-/* a load of 16 bytes may be a compare-and-swap: looking must not write */
-
-static bool
-sluice_row_empty(const sluice_u128_t *row)
-{
-    const uint32_t  *quarter = (const uint32_t *) row;
-
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    quarter += 3;
-#endif
-
-    /* the count, which is 0 only in a row that is */
-
-    return __atomic_load_n(quarter, __ATOMIC_ACQUIRE) == 0;
-}
-
-
 /*
  * One more in a row: how many it are then, and in *row what stands there.  A
  * try that began before the last strike was counted is no other one; errors
@@ -647,7 +630,7 @@ sluice_member_clear(sluice_member_t *member, sluice_member_row_t kind,
 {
     sluice_u128_t  old;
 
-    if (sluice_row_empty(&member->row[kind])) {
+    if (sluice_member_row_empty(member, kind)) {
         return;
     }
 
@@ -724,6 +707,34 @@ sluice_member_denied(sluice_member_t *member,
 
     return sluice_member_fail(member, policy, try, SLUICE_MEMBER_DISABLED,
                               SLUICE_REASON_STATUS, status, SLUICE_NEVER, now);
+}
+
+
+void
+sluice_member_doubt(sluice_member_t *member, uint64_t now)
+{
+    uint32_t       count;
+    uint64_t       first, last;
+    sluice_u128_t  old;
+
+    now = sluice_member_time(now);
+    old = sluice_load16(&member->row[SLUICE_ROW_DENIED]);
+
+    do {
+        count = sluice_row_count(old);
+        first = (old != 0) ? sluice_row_first(old) : now;
+        last = sluice_row_last(old);
+        last = (now > last) ? now : last;
+
+    } while (!sluice_cas16(&member->row[SLUICE_ROW_DENIED], &old,
+                           sluice_row_pack(count, first, last)));
+}
+
+
+uint64_t
+sluice_member_doubted(sluice_member_t *member)
+{
+    return sluice_row_last(sluice_load16(&member->row[SLUICE_ROW_DENIED]));
 }
 
 

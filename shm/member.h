@@ -91,7 +91,10 @@ typedef enum {
 } sluice_member_reason_t;
 
 
-/* failures in a row: {count:32, first:48, last:48}, times in ms; 0: none */
+/*
+ * Failures in a row: {count:32, first:48, last:48}, times in ms; 0: none.  A
+ * row of DENIED with times and a count of 0 is a doubt.
+ */
 typedef enum {
     SLUICE_ROW_ERRORS = 0,      /* ERROR, TIMEOUT, CONNECT: the breaker's    */
     SLUICE_ROW_DENIED,
@@ -232,20 +235,34 @@ int sluice_member_answer(sluice_member_t *member,
     sluice_answer_t answer, sluice_member_reason_t reason, unsigned status,
     uint64_t hint, uint64_t now);
 
+/* a load of 16 bytes may be a compare-and-swap: looking must not write */
+static inline bool
+sluice_member_row_empty(const sluice_member_t *member,
+    sluice_member_row_t kind)
+{
+    const uint64_t  *half = (const uint64_t *) &member->row[kind];
+
+    return (__atomic_load_n(half, __ATOMIC_ACQUIRE)
+            | __atomic_load_n(half + 1, __ATOMIC_ACQUIRE)) == 0;
+}
+
 /* whether WELL would change nothing, which is so nearly always */
 static inline bool
 sluice_member_fine(const sluice_member_t *member)
 {
-    unsigned         i;
-    uint64_t         failed;
-    const uint64_t  *row = (const uint64_t *) member->row;
-
-    for (failed = 0, i = 0; i < 2 * SLUICE_ROWS; i++) {
-        failed |= __atomic_load_n(&row[i], __ATOMIC_ACQUIRE);
-    }
-
-    return sluice_member_healthy(member) && failed == 0;
+    return sluice_member_healthy(member)
+           && sluice_member_row_empty(member, SLUICE_ROW_ERRORS)
+           && sluice_member_row_empty(member, SLUICE_ROW_DENIED);
 }
+
+/*
+ * It was denied, and may not be to blame: nothing is counted, but it is
+ * doubted, as who was denied for certain is, until a try that begins now or
+ * later is answered WELL, or somebody enables it.  doubted: when it was denied
+ * last, 0 if it is not doubted, of which row_empty() tells without a write.
+ */
+void sluice_member_doubt(sluice_member_t *member, uint64_t now);
+uint64_t sluice_member_doubted(sluice_member_t *member);
 
 /* a try that will not be: if it was the probe, or an early one, another is */
 void sluice_member_forgo(sluice_member_t *member,

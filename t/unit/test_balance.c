@@ -710,6 +710,70 @@ test_had(void **state)
 }
 
 
+/* another try goes to who is not doubted, or was denied the longest ago */
+
+static void
+test_doubted(void **state)
+{
+    unsigned               method;
+    util_dir_t            *d = *state;
+    sluice_balance_t      *balance;
+    sluice_balance_set_t   had;
+
+    test_open(d, 5);
+    test_conf[4].backup = true;
+
+#define another()                                                             \
+    test_take(balance, &had, SLUICE_BALANCE_MAX, 7, 0, TEST_NOW)
+
+    for (method = 0; method <= SLUICE_BALANCE_HASH; method++) {
+        balance = test_balance(method, 0);
+
+        sluice_member_doubt(test_member(0), TEST_NOW - 10);
+        sluice_member_doubt(test_member(1), TEST_NOW - 40);
+        test_answer(2, SLUICE_ANSWER_DENIED, TEST_NOW - 20, SLUICE_NEVER);
+        sluice_member_doubt(test_member(3), TEST_NOW - 30);
+
+        /* the first is as if there were no doubts */
+
+        memset(&had, 0, sizeof(had));
+        assert_in_range(another(), 0, 3);
+
+        memset(&had, 0, sizeof(had));
+        sluice_balance_set(&had, 1);
+        assert_int_equal(another(), 4);
+        assert_int_equal(another(), 3);
+        assert_int_equal(another(), 2);
+        assert_int_equal(another(), 0);
+        assert_int_equal(another(), TEST_NONE);
+
+        /* one that cannot be had is passed over */
+
+        memset(&had, 0, sizeof(had));
+        sluice_balance_set(&had, 4);
+        sluice_member_cool(test_member(1), TEST_NOW, TEST_NOW + 1000);
+        assert_int_equal(another(), 3);
+        sluice_member_enable(test_member(1));
+
+        /* nor is a backup doubted the last */
+
+        memset(&had, 0, sizeof(had));
+        sluice_balance_set(&had, 1);
+        sluice_member_doubt(test_member(4), TEST_NOW - 50);
+        assert_int_equal(another(), 3);
+        sluice_member_enable(test_member(4));
+        sluice_member_enable(test_member(2));
+
+        assert_true(sluice_pool_forget_slot(&d->dir, 0));
+        free(balance);
+    }
+
+#undef another
+
+    test_close(d);
+}
+
+
 static void
 test_prefer(void **state)
 {
@@ -1355,6 +1419,7 @@ main(void)
         util_test(test_hash),
         cmocka_unit_test(test_minus_ln),
         util_test(test_had),
+        util_test(test_doubted),
         util_test(test_prefer),
         util_test(test_backups),
         util_test(test_max_conns),

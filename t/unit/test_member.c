@@ -477,6 +477,46 @@ test_success_ends_a_row(void **state)
 
 
 static void
+test_doubts(void **state)
+{
+    (void) state;
+
+    assert_int_equal(sluice_member_doubted(&m), 0);
+    assert_true(sluice_member_fine(&m));
+
+    sluice_member_doubt(&m, T);
+    sluice_member_doubt(&m, T + 20);
+    sluice_member_doubt(&m, T + 10);
+    assert_int_equal(sluice_member_doubted(&m), T + 20);
+    assert_false(sluice_member_fine(&m));
+    assert_true(sluice_member_healthy(&m));
+
+    /* a success ends it that began no sooner */
+
+    say(WELL, T + 19, T + 30);
+    assert_int_equal(sluice_member_doubted(&m), T + 20);
+    say(CLIENT, T + 25, T + 30);
+    assert_int_equal(sluice_member_doubted(&m), T + 20);
+    say(WELL, T + 20, T + 30);
+    assert_int_equal(sluice_member_doubted(&m), 0);
+    assert_true(sluice_member_fine(&m));
+
+    /* it counts for nothing, before a strike or between two */
+
+    sluice_member_doubt(&m, T + 40);
+    say(DENIED, T + 35, T + 41);
+    sluice_member_doubt(&m, T + 42);
+    say(DENIED, T + 42, T + 43);
+    assert_true(sluice_member_healthy(&m));
+    assert_int_equal(sluice_member_doubted(&m), T + 43);
+    assert_int_equal(say(DENIED, T + 44, T + 45), SLUICE_MEMBER_DISABLED);
+
+    sluice_member_enable(&m);
+    assert_int_equal(sluice_member_doubted(&m), 0);
+}
+
+
+static void
 test_denied_never_disables_if_told_so(void **state)
 {
     unsigned  i;
@@ -1796,6 +1836,7 @@ main(void)
         test(test_denied_in_a_row_disable),
         test(test_denied_at_once_are_one),
         test(test_success_ends_a_row),
+        test(test_doubts),
         test(test_denied_never_disables_if_told_so),
         test(test_disabled_is_left_by_the_operator_alone),
         test(test_operator_cools),
