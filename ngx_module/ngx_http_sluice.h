@@ -577,6 +577,8 @@ void ngx_http_sluice_key_settle(ngx_http_request_t *r,
 char *ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+void ngx_http_sluice_key_check(ngx_conf_t *cf,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location);
 
 /* pool_conf */
 char *ngx_http_sluice_pool_block(ngx_conf_t *cf,
