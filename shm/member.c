@@ -576,7 +576,9 @@ sluice_row_last(sluice_u128_t row)
 /*
  * One more in a row: how many it are then, and in *row what stands there.  A
  * try that began before the last strike was counted is no other one; errors
- * longer ago than the window do not count any more.
+ * longer ago than the window do not count any more.  When the first of them is
+ * that old, the last one is the only other whose time is known, so they may be
+ * too few by then, but never too many.
  */
 
 static uint32_t
@@ -603,7 +605,8 @@ sluice_member_count(sluice_member_t *member, sluice_member_row_t kind,
             }
 
         } else if (now > first && now - first > policy->window) {
-            count = 0;
+            count = (now <= last || now - last <= policy->window);
+            first = last;
         }
 
         if (count == 0) {

@@ -654,13 +654,69 @@ test_errors_long_ago_do_not_count(void **state)
     (void) state;
 
     say(ERROR, T, T);
+    say(ERROR, T, T + 100);
+    say(ERROR, T, T + 10101);
+    say(ERROR, T, T + 20101);
+    assert_true(sluice_member_healthy(&m));
+    say(ERROR, T, T + 20102);
+    assert_true(sluice_member_healthy(&m));
+    say(ERROR, T, T + 20103);
+    is(COOLING, T + 25103);
+}
+
+
+/* the first is too long ago, the three last ones are not */
+
+static void
+test_errors_count_from_the_last(void **state)
+{
+    (void) state;
+
+    say(ERROR, T, T);
     say(ERROR, T, T + 9000);
-    say(ERROR, T, T + 10001);
-    assert_true(sluice_member_healthy(&m));
-    say(ERROR, T, T + 10002);
-    assert_true(sluice_member_healthy(&m));
-    say(ERROR, T, T + 20001);
-    is(COOLING, T + 25001);
+    assert_int_equal(say(ERROR, T, T + 10001), -1);
+    assert_int_equal(say(ERROR, T, T + 10002), SLUICE_MEMBER_COOLING);
+}
+
+
+/*
+ * Of any errors: the breaker opens on no fewer within the window than it should
+ * have, and at the latest on twice as many but three.
+ */
+
+static void
+test_errors_against_all_of_them(void **state)
+{
+    unsigned  i, n, within, rounds;
+    uint64_t  seed, now, time[256];
+
+    (void) state;
+
+    seed = 1;
+
+    for (rounds = 0; rounds < 20000; rounds++) {
+        memset(&m, 0, sizeof(m));
+        policy.errors = 3 + (uint32_t) (util_random(&seed) % 5);
+        now = T;
+        n = 0;
+        within = 0;
+
+        while (sluice_member_healthy(&m) && n < 256) {
+            now += util_random(&seed)
+                   % (util_random(&seed) % 2 ? 400 : 12000);
+            time[n++] = now;
+
+            for (within = 0, i = 0; i < n; i++) {
+                within += (now - time[i] <= policy.window);
+            }
+
+            say(ERROR, T, now);
+
+            assert_true(sluice_member_healthy(&m)
+                        ? within < 2 * policy.errors - 3
+                        : within >= policy.errors);
+        }
+    }
 }
 
 
@@ -1844,6 +1900,8 @@ main(void)
         test(test_exhausted_until_the_hint),
         test(test_errors_in_a_row_open_the_breaker),
         test(test_errors_long_ago_do_not_count),
+        test(test_errors_count_from_the_last),
+        test(test_errors_against_all_of_them),
         test(test_errors_never_open_it_if_told_so),
         test(test_one_probe_at_a_time),
         test(test_probe_well_after_its_deadline),
