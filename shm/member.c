@@ -300,6 +300,19 @@ sluice_member_out(sluice_member_t *member, uint64_t began)
 }
 
 
+uint64_t
+sluice_member_trying(sluice_member_t *member)
+{
+    sluice_member_word_t  w;
+
+    sluice_member_unpack(sluice_load16(&member->state), &w);
+
+    return (w.s.state == SLUICE_MEMBER_PROBING
+            || (w.s.state == SLUICE_MEMBER_COOLING && w.serial != 0))
+           ? sluice_member_number(&w) : 0;
+}
+
+
 static bool
 sluice_member_own_early(const sluice_member_word_t *w,
     const sluice_member_try_t *try)

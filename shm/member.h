@@ -17,7 +17,9 @@
  * COOLING and EXHAUSTED end by themselves at their deadline.  If the word says
  * `probe` (a circuit breaker's, and exhaustion), the member is half open then:
  * one try at a time, over all workers, goes to it, by making it PROBING until
- * a deadline of the probe's own, past which another may try.
+ * a deadline of the probe's own, past which another may try.  Who has been
+ * killed with it gives it back, too, if his place tells that it was his
+ * (pool.h).
  *
  * COOLING for as long as the upstream has not asked for is a *guess* of ours: a
  * breaker's, and COOL's without a hint.  When nothing else can be had it may be
@@ -205,6 +207,9 @@ uint64_t sluice_member_early(sluice_member_t *member, uint64_t now);
 
 /* whether the early try of that time has not been answered */
 bool sluice_member_out(sluice_member_t *member, uint64_t began);
+
+/* the number of the probe, or of the early try, that is out; 0: none is */
+uint64_t sluice_member_trying(sluice_member_t *member);
 
 /*
  * Judges an answer.  status: HTTP's, 0 if there was none.  hint: how long the

@@ -11,7 +11,9 @@
  * any order, OPS times.  The clock goes to CLOCK at any time; everybody reads
  * it when an answer has come, and may be stopped for as long as one likes
  * before the answer is judged.  DEATHS tries never bring one.  HALF: the member
- * is half open at first.
+ * is half open at first.  With FORGETS the places of who has died are taken
+ * back, so often, at any time: a probe, or an early try, that nobody who has a
+ * place can be out with is given back.
  *
  * A word is W(state, probe, guess, serial, since, until).  Levels and reasons
  * change nothing of what wins, and EXHAUSTED is here a cooldown that ends half
@@ -33,7 +35,9 @@
  * UNCLEARED leaves a row as it is when the breaker opens.  Of early tries:
  * EARLY_ALL tries any rest, UNDER, ABOVE and AGAIN do not heed what is asked
  * for while a guess stands, before it, or before the guess after it,
- * EARLY_STORE tries without a compare, EARLY_ANY takes any for one's own.
+ * EARLY_STORE tries without a compare, EARLY_ANY takes any for one's own.  Of
+ * places: FORGET_ANY does not look at them, FORGET_FIRST looks before it reads
+ * the word, PLACE_LATE takes one after the probe.
  */
 
 #ifndef NP
@@ -50,6 +54,9 @@
 #endif
 #ifndef DEATHS
 #define DEATHS 1
+#endif
+#ifndef FORGETS
+#define FORGETS 0
 #endif
 
 #define HEALTHY   0
@@ -75,6 +82,8 @@
 short word;
 byte now, probes, row, last;
 byte done, dead;
+byte places, dying;     /* who has a place, and who of them has died         */
+byte dead_ones;
 
 /* what the claims speak of */
 
@@ -297,6 +306,9 @@ again:
         t = now;
         began = now;
         trying = trying | (1 << me);
+#ifndef PLACE_LATE
+        places = places | (1 << me);
+#endif
         missed = missed & ~(1 << me);
         do
         :: k < NP -> before[k] = before[k] & ~(1 << me); k++
@@ -365,12 +377,20 @@ sooner:
     };
 
 answer:
+#ifdef PLACE_LATE
+    places = places | (1 << me);
+#endif
     atomic {
         old = 0;
         t = now;
         before[me] = trying & ~(1 << me);
         if
-        :: dead < DEATHS -> dead++; before[me] = 0; goto gone
+        :: dead < DEATHS ->
+            dead++;
+            dying = dying | (1 << me);
+            dead_ones = dead_ones | (1 << me);
+            before[me] = 0;
+            goto gone
         :: h = 1; goto failed
         :: h = 2; goto failed
 #ifdef GUESS
@@ -435,6 +455,7 @@ error:
 next:
     atomic {
         trying = trying & ~(1 << me);
+        places = places & ~(1 << me);
         before[me] = 0;
         old = 0; new = 0; n = 0; t = 0; began = 0; ok = 0; h = 0; f = 0;
         g = 0;
@@ -449,6 +470,75 @@ next:
 gone:
     done++
 }
+
+#if FORGETS
+
+/* sluice_pool_forget_one: columns are added up one by one */
+
+inline add_up()
+{
+    k = 0;
+    sum = 0;
+    do
+    :: k < NP -> sum = sum + ((places >> k) & 1); k++
+    :: else -> break
+    od
+}
+
+proctype forgetful()
+{
+    byte n, k, sum, times;
+    short old;
+
+end_idle:
+    do
+    :: atomic { times < FORGETS && dying != 0 ->
+                places = places & ~dying;
+                dying = 0;
+                times++ };
+
+#ifdef FORGET_FIRST
+        add_up();
+#endif
+        atomic {
+            old = word;
+            n = serial(old)
+        };
+#ifdef FORGET_ANY
+        sum = 0;
+#endif
+#if !defined(FORGET_FIRST) && !defined(FORGET_ANY)
+        add_up();
+#endif
+
+        /* sluice_member_forgo, of that number */
+
+        if
+        :: sum == 0 && n != 0 ->
+            old = word;
+            do
+            :: !OWN(old) && !OWN_EARLY(old) -> break
+            :: atomic { (OWN(old) || OWN_EARLY(old)) && word != old ->
+                        old = word }
+            :: atomic { OWN(old) && word == old ->
+                        assert((dead_ones >> (out - 1)) & 1);
+                        set(W(RESTING, 1, 0, 0, since(old), since(old)));
+                        out = 0;
+                        break }
+            :: atomic { OWN_EARLY(old) && word == old ->
+                        assert((dead_ones >> (early - 1)) & 1);
+                        set(W(RESTING, probe(old), guess(old), 0, since(old),
+                              until(old)));
+                        break }
+            od
+        :: else
+        fi;
+        atomic { n = 0; k = 0; sum = 0; old = 0 }
+    :: times == FORGETS -> break
+    od
+}
+
+#endif
 
 proctype operator()
 {
@@ -494,7 +584,10 @@ init
         :: p < NP -> run user(p); p++
         :: else -> break
         od;
-        run operator()
+        run operator();
+#if FORGETS
+        run forgetful()
+#endif
     };
 
     do
