@@ -566,6 +566,8 @@ void ngx_http_sluice_key_unused(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_key_judge(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, sluice_answer_t answer,
     sluice_member_reason_t reason, ngx_uint_t status, uint64_t hint);
+void ngx_http_sluice_key_cut(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx, sluice_answer_t answer, ngx_uint_t status);
 void ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_key_drop(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold);
@@ -639,6 +641,7 @@ void ngx_http_sluice_egress_start(ngx_http_sluice_main_conf_t *smcf);
 ngx_uint_t ngx_http_sluice_egress_strays(ngx_http_sluice_ctx_t *ctx,
     ngx_http_upstream_t *u);
 ngx_uint_t ngx_http_sluice_egress_blamed(ngx_http_sluice_egress_t *e);
+ngx_uint_t ngx_http_sluice_egress_used(ngx_http_sluice_egress_t *e);
 ngx_uint_t ngx_http_sluice_egress_broken(ngx_http_sluice_egress_t *e);
 void ngx_http_sluice_egress_end(ngx_http_sluice_egress_t *e);
 

@@ -309,6 +309,25 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 }
 
 
+/* what was judged well has ended short */
+
+void
+ngx_http_sluice_key_cut(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
+    sluice_answer_t answer, ngx_uint_t status)
+{
+    int  state;
+
+    state = sluice_member_cut(ctx->key->line, &ctx->pool->policy,
+                              &ctx->hold.try, answer, status,
+                              sluice_clock_ms());
+
+    if (state != -1) {
+        ngx_http_sluice_key_told(r, ctx->pool, ctx->key, state,
+                                 SLUICE_REASON_ERRORS, status);
+    }
+}
+
+
 /* NGX_ERROR: there is no memory to put it off */
 
 static ngx_int_t
@@ -418,6 +437,11 @@ ngx_http_sluice_key_told(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool,
 
     if (reason == SLUICE_REASON_BODY) {
         p = ngx_sprintf(p, " and a body that says so");
+
+    } else if (reason == SLUICE_REASON_ERRORS && status
+               && status < NGX_HTTP_SLUICE_STATUS_MIN)
+    {
+        p = ngx_sprintf(p, " and no end");
     }
 
     if (ms.until > now && ms.until != SLUICE_NEVER) {

@@ -94,11 +94,12 @@ typedef enum {
 
 
 /*
- * Failures in a row: {count:32, first:48, last:48}, times in ms; 0: none.  A
- * row of DENIED with times and a count of 0 is a doubt.
+ * Failures in a row: {cut:1, count:31, first:48, last:48}, times in ms; 0:
+ * none.  A row of DENIED with times and a count of 0 is a doubt.
  */
 typedef enum {
-    SLUICE_ROW_ERRORS = 0,      /* ERROR, TIMEOUT, CONNECT: the breaker's    */
+    SLUICE_ROW_ERRORS = 0,      /* ERROR, TIMEOUT, CONNECT: the breaker's;
+                                   cut: some came in the middle of an answer */
     SLUICE_ROW_DENIED,
     SLUICE_ROWS
 } sluice_member_row_t;
@@ -239,6 +240,17 @@ int sluice_member_answer(sluice_member_t *member,
     const sluice_member_policy_t *policy, const sluice_member_try_t *try,
     sluice_answer_t answer, sluice_member_reason_t reason, unsigned status,
     uint64_t hint, uint64_t now);
+
+/*
+ * What has been judged by how it began, and was WELL, ends.  cut: too soon, and
+ * it is the upstream's doing, ERROR or TIMEOUT: counted in the row of errors,
+ * and of a probe, or an early try, it opens the breaker at once.  A row with
+ * such outlasts answers that only begin well; whole: one of all ends.
+ */
+int sluice_member_cut(sluice_member_t *member,
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    sluice_answer_t answer, unsigned status, uint64_t now);
+void sluice_member_whole(sluice_member_t *member);
 
 /* a load of 16 bytes may be a compare-and-swap: looking must not write */
 static inline bool

@@ -5,7 +5,7 @@
  * if it is half open, and bring an answer some time later: COOL for one tick
  * of the clock or two, EXHAUSTED, well, or none; ROUNDS times.  With ERRORS,
  * instead of EXHAUSTED, errors: so many in a row open the breaker, one of a
- * probe at once.  With GUESS, too, COOL for three ticks that nobody asks for,
+ * probe at once.  With CUTS what was well may end in an error.  With GUESS, too, COOL for three ticks that nobody asks for,
  * the breaker's being such a guess as well, and early tries, one after another:
  * how often is for the pool to say.  An operator cools, disables, enables, in
  * any order, OPS times.  The clock goes to CLOCK at any time; everybody reads
@@ -81,6 +81,7 @@
 
 short word;
 byte now, probes, row, last;
+bit cuts;               /* in the row                                        */
 byte done, dead;
 byte places, dying;     /* who has a place, and who of them has died         */
 byte dead_ones;
@@ -265,7 +266,7 @@ inline well()
 #ifdef ERRORS
     atomic {
         if
-        :: began >= last -> row = 0; last = 0
+        :: began >= last && !cuts -> row = 0; last = 0
         :: else
         fi
     }
@@ -297,7 +298,7 @@ proctype user(byte me)
 {
     byte t, began, n, h, k, count, asked, round;
     short old, new;
-    bit ok, f, g;
+    bit ok, f, g, cut;
 
     /* the clock is read, then the word: what it says may have changed */
 
@@ -412,6 +413,18 @@ failed:
 
 worked:
     well();
+#ifdef CUTS
+    atomic {
+        if
+        :: cut = 1;
+            t = now;
+            before[me] = trying & ~(1 << me);
+            goto error
+        :: cuts -> cuts = 0; row = 0; last = 0
+        :: else
+        fi
+    };
+#endif
     goto next;
 
 silent:
@@ -424,6 +437,7 @@ error:
     atomic {
         row++;
         count = row;
+        cuts = cuts | cut;
         if
         :: t > last -> last = t
         :: else
@@ -437,7 +451,7 @@ error:
 #endif
         if
 #ifdef ERRORS
-        :: count >= ERRORS || OWN(word)
+        :: count >= ERRORS || OWN(word) || (cut && n != 0)
 #endif
         :: else -> g = 0; goto silent
         fi
@@ -446,7 +460,7 @@ error:
 #ifndef UNCLEARED
     atomic {
         if
-        :: row == count -> row = 0; last = 0
+        :: row == count -> row = 0; last = 0; cuts = 0
         :: else
         fi
     };
@@ -459,6 +473,7 @@ next:
         before[me] = 0;
         old = 0; new = 0; n = 0; t = 0; began = 0; ok = 0; h = 0; f = 0;
         g = 0;
+        cut = 0;
         count = 0;
         round++;
         if
@@ -554,7 +569,7 @@ proctype operator()
         :: d_step { word = W(DISABLED, 0, 0, 0, 0, 0); out = 0; early = 0 }
         :: d_step { word = 0; out = 0; early = 0; deadline = 0; guessed = 0;
                     missed = 0;
-                    row = 0; last = 0 }
+                    row = 0; last = 0; cuts = 0 }
         :: d_step {
                if
                :: state(word) != DISABLED ->

@@ -720,6 +720,80 @@ test_errors_against_all_of_them(void **state)
 }
 
 
+/* well by its header, and cut short: its own beginning ends no such row */
+
+static void
+test_cut(void **state)
+{
+    uint64_t             probe;
+    sluice_member_try_t  try = { .began = T };
+
+    (void) state;
+
+#define cut(what, now)                                                        \
+    sluice_member_cut(&m, &policy, &try, SLUICE_ANSWER_##what, 200, now)
+
+    say(WELL, T, T + 1);
+    assert_int_equal(cut(TIMEOUT, T + 2), -1);
+    say(WELL, T + 10, T + 11);
+    assert_int_equal(cut(ERROR, T + 12), -1);
+    assert_false(sluice_member_fine(&m));
+    assert_int_equal(m.answers[SLUICE_ANSWER_TIMEOUT], 1);
+    assert_int_equal(m.answers[SLUICE_ANSWER_ERROR], 1);
+
+    /* one that comes whole does, whenever it began */
+
+    sluice_member_whole(&m);
+    assert_true(sluice_member_fine(&m));
+    assert_int_equal(cut(ERROR, T + 22), -1);
+    say(WELL, T + 30, T + 31);
+    assert_int_equal(say(ERROR, T + 32, T + 33), -1);
+    assert_int_equal(cut(ERROR, T + 34), SLUICE_MEMBER_COOLING);
+    is(COOLING, T + 5034);
+    assert_int_equal(status().status, 200);
+    assert_true(m.row[SLUICE_ROW_ERRORS] == 0);
+
+    /* of a row without such it ends nothing: it may have begun before */
+
+    sluice_member_enable(&m);
+    say(ERROR, T + 40, T + 41);
+    sluice_member_whole(&m);
+    assert_true(m.row[SLUICE_ROW_ERRORS] != 0);
+
+    /* nor is one that was long ago any sign */
+
+    say(WELL, T + 42, T + 43);
+    assert_int_equal(cut(ERROR, T + 44), -1);
+    assert_int_equal(say(ERROR, T + 20000, T + 20001), -1);
+    say(WELL, T + 20002, T + 20003);
+    assert_true(sluice_member_fine(&m));
+
+    /* a probe's opens the breaker at once, and the operator forgets all */
+
+    test_open_breaker(T + 30000);
+    probe = test_probe(T + 35000);
+    probed(WELL, T + 35000, probe, T + 35100);
+    assert_true(sluice_member_healthy(&m));
+    try.probe = probe;
+    assert_int_equal(cut(TIMEOUT, T + 35200), SLUICE_MEMBER_COOLING);
+    is(COOLING, T + 40200);
+
+    sluice_member_enable(&m);
+    try.probe = 0;
+    assert_int_equal(cut(ERROR, T + 50000), -1);
+    sluice_member_enable(&m);
+    assert_true(sluice_member_fine(&m));
+
+    /* where nothing opens it */
+
+    policy.errors = 0;
+    assert_int_equal(cut(ERROR, T + 50001), -1);
+    assert_true(sluice_member_fine(&m));
+
+#undef cut
+}
+
+
 static void
 test_errors_never_open_it_if_told_so(void **state)
 {
@@ -1902,6 +1976,7 @@ main(void)
         test(test_errors_long_ago_do_not_count),
         test(test_errors_count_from_the_last),
         test(test_errors_against_all_of_them),
+        test(test_cut),
         test(test_errors_never_open_it_if_told_so),
         test(test_one_probe_at_a_time),
         test(test_probe_well_after_its_deadline),
