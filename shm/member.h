@@ -118,7 +118,8 @@ typedef struct {
     uint64_t                    answers[SLUICE_ANSWERS];
     uint64_t                    probes;         /* numbers given out         */
     uint64_t                    nonce;          /* the same, for windows     */
-    uint64_t                    reserved0[4];
+    uint64_t                    limit[SLUICE_MEMBER_WINDOWS];   /* of whoever
+                                                   named it last, to be shown */
 
     char                        id[SLUICE_NAME_MAX];
     uint8_t                     reserved1[64 - SLUICE_NAME_MAX];
@@ -362,13 +363,19 @@ void sluice_member_settle(sluice_member_t *member,
     const sluice_member_limit_t *limit, const sluice_window_t *state,
     uint64_t now, uint64_t amount, uint64_t actual);
 
+/* notes n of them, SLUICE_MEMBER_WINDOWS at most, for display alone */
+void sluice_member_limits(sluice_member_t *member,
+    const sluice_member_limit_t *limit, unsigned n);
+
 /*
  * For display: the n-th window of the line, if it is live: what it counts, its
- * length in ms, and how much of it is used now.  There is no maximum in it.
- * member is a private copy, of which nothing need be true.
+ * length in ms, how much of it is used now, and of how much, in whole units (0:
+ * nobody has such a limit any more).  member is a private copy, of which
+ * nothing need be true.
  */
 bool sluice_member_window(const sluice_member_t *member, unsigned n,
-    uint64_t now, sluice_counts_t *counts, uint32_t *window, uint64_t *used);
+    uint64_t now, sluice_counts_t *counts, uint32_t *window, uint64_t *used,
+    uint64_t *limit);
 
 
 #endif /* SLUICE_MEMBER_H */

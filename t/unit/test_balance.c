@@ -893,12 +893,12 @@ test_used(unsigned member, sluice_counts_t counts, uint64_t now)
 {
     unsigned         n;
     uint32_t         window;
-    uint64_t         used;
+    uint64_t         used, most;
     sluice_counts_t  kind;
 
     for (n = 0; n < SLUICE_MEMBER_WINDOWS; n++) {
         if (sluice_member_window(test_member(member), n, now, &kind, &window,
-                                 &used)
+                                 &used, &most)
             && kind == counts)
         {
             return used;

@@ -1633,11 +1633,11 @@ static void
 test_charges(void **state)
 {
     unsigned               i;
-    uint64_t               retry, used;
+    uint64_t               retry, used, most;
     uint32_t               window;
     sluice_counts_t        counts;
     sluice_window_t        w;
-    sluice_member_limit_t  limit, tokens;
+    sluice_member_limit_t  limit, tokens, shown[4];
 
     (void) state;
 
@@ -1671,25 +1671,57 @@ test_charges(void **state)
     assert_true(sluice_member_charge(&m, &tokens, T + 1334, 5, &w, &retry));
 
     assert_true(sluice_member_window(&m, 0, T + 1334, &counts, &window,
-                                     &used));
+                                     &used, &most));
     assert_int_equal(counts, SLUICE_COUNTS_REQUESTS);
     assert_int_equal(window, 1000);
     assert_int_equal(used, 3);
+    assert_int_equal(most, 0);
     assert_true(sluice_member_window(&m, 1, T + 1334, &counts, &window,
-                                     &used));
+                                     &used, &most));
     assert_int_equal(counts, SLUICE_COUNTS_TOKENS);
     assert_int_equal(used, 12);
+    assert_int_equal(most, 0);
     assert_false(sluice_member_window(&m, 2, T + 1334, &counts, &window,
-                                      &used));
+                                      &used, &most));
     assert_false(sluice_member_window(&m, 1, T + 3000, &counts, &window,
-                                      &used));
+                                      &used, &most));
+
+    /* of how much: by what it counts and its length, in any order */
+
+    shown[0] = test_limit(SLUICE_COUNTS_TOKENS, 2678400000u, 1ull << 54);
+    shown[1] = tokens;
+    shown[2] = test_limit(SLUICE_COUNTS_REQUESTS, 2000, 9);
+    shown[3] = limit;
+    sluice_member_limits(&m, shown, 4);
+    assert_true(sluice_member_window(&m, 0, T + 1334, &counts, &window,
+                                     &used, &most));
+    assert_int_equal(most, 3);
+    assert_true(sluice_member_window(&m, 1, T + 1334, &counts, &window,
+                                     &used, &most));
+    assert_int_equal(most, 1u << 25);
+
+    /* the next configuration has only one of them */
+
+    sluice_member_limits(&m, shown, 2);
+    assert_true(sluice_member_window(&m, 0, T + 1334, &counts, &window,
+                                     &used, &most));
+    assert_int_equal(most, 0);
+    assert_true(sluice_member_window(&m, 1, T + 1334, &counts, &window,
+                                     &used, &most));
+    assert_int_equal(most, 1u << 25);
+
+    assert_true(sluice_member_charge(&m, &shown[0], T + 1334, 1ull << 54, &w,
+                                     &retry));
+    assert_true(sluice_member_window(&m, 2, T + 1334, &counts, &window,
+                                     &used, &most));
+    assert_true(used == 1ull << 54 && most == 1ull << 54);
 }
 
 
 static void
 test_settling(void **state)
 {
-    uint64_t               retry, used;
+    uint64_t               retry, used, most;
     uint32_t               window;
     sluice_counts_t        counts;
     sluice_window_t        w;
@@ -1700,7 +1732,8 @@ test_settling(void **state)
     limit = test_limit(SLUICE_COUNTS_TOKENS, 1000, 100);
 
 #define used_is(now, n)                                                       \
-    assert_true(sluice_member_window(&m, 0, now, &counts, &window, &used));   \
+    assert_true(sluice_member_window(&m, 0, now, &counts, &window, &used,     \
+                                     &most));                                 \
     assert_int_equal(used, n)
 
     assert_true(sluice_member_charge(&m, &limit, T, 50, &w, &retry));
@@ -1830,7 +1863,7 @@ static void
 test_unknown_windows(void **state)
 {
     unsigned               i, n;
-    uint64_t               seed, used, retry;
+    uint64_t               seed, used, most, retry;
     uint32_t               window;
     sluice_counts_t        counts;
     sluice_window_t        w;
@@ -1848,7 +1881,11 @@ test_unknown_windows(void **state)
         }
 
         for (n = 0; n < SLUICE_MEMBER_WINDOWS; n++) {
-            if (sluice_member_window(&m, n, T, &counts, &window, &used)) {
+            m.limit[n] = util_random(&seed);
+
+            if (sluice_member_window(&m, n, T, &counts, &window, &used,
+                                     &most))
+            {
                 assert_true(counts < SLUICE_COUNTS && window != 0);
             }
         }
