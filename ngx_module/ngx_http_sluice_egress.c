@@ -581,7 +581,7 @@ ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e)
     result = (ngx_http_sluice_process.slot == SLUICE_SLOTS)
              ? SLUICE_BALANCE_NONE
              : sluice_balance_take(pool->balance, &had, tie, hash, 0,
-                                   NGX_HTTP_SLUICE_PROBE_TIME,
+                                   NGX_HTTP_SLUICE_PROBE_TIME, true,
                                    sluice_clock_ms(), &e->hold, &e->retry);
 
     if (result != SLUICE_BALANCE_TAKEN) {

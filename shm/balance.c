@@ -941,7 +941,7 @@ static sluice_balance_result_t
 sluice_balance_why(sluice_balance_t *balance,
     const sluice_balance_pick_t *pick, uint64_t *retry)
 {
-    bool                          half, limited, other;
+    bool                          half, limited, other, full;
     unsigned                      i;
     uint64_t                      wait, until;
     sluice_member_t              *member;
@@ -950,6 +950,7 @@ sluice_balance_why(sluice_balance_t *balance,
 
     limited = false;
     other = false;
+    full = false;
     *retry = SLUICE_NEVER;
 
     for (i = 0; i < balance->n; i++) {
@@ -987,16 +988,22 @@ sluice_balance_why(sluice_balance_t *balance,
             /* no place, or this request has had it, or rivals were faster */
 
             other = true;
-            wait = (peer->max_conns != 0
-                    && sluice_balance_used(balance, i) >= peer->max_conns)
-                   ? SLUICE_NEVER : 0;
+            wait = 0;
+
+            if (peer->max_conns != 0
+                && sluice_balance_used(balance, i) >= peer->max_conns)
+            {
+                full = true;
+                wait = SLUICE_NEVER;
+            }
         }
 
         *retry = (wait < *retry) ? wait : *retry;
     }
 
-    return (limited && !other) ? SLUICE_BALANCE_COOLING
-                               : SLUICE_BALANCE_NONE;
+    return full ? SLUICE_BALANCE_FULL
+           : (limited && !other) ? SLUICE_BALANCE_COOLING
+                                 : SLUICE_BALANCE_NONE;
 }
 
 
@@ -1089,7 +1096,7 @@ sluice_balance_look(sluice_balance_t *balance,
 sluice_balance_result_t
 sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
     unsigned prefer, uint64_t hash, uint64_t tokens, uint64_t probe,
-    uint64_t now, sluice_balance_hold_t *hold, uint64_t *retry)
+    bool early, uint64_t now, sluice_balance_hold_t *hold, uint64_t *retry)
 {
     bool                   taken;
     unsigned               i, backups;
@@ -1117,7 +1124,8 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
     }
 
     if (!taken) {
-        i = sluice_balance_early(balance, &pick);
+        i = early ? sluice_balance_early(balance, &pick)
+                  : SLUICE_BALANCE_MAX;
         pick.early = true;
 
         if (i == SLUICE_BALANCE_MAX

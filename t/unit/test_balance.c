@@ -32,6 +32,7 @@ static bool test_member_charge(sluice_member_t *member,
 #define TEST_PROBE    5000u
 #define TEST_COOLING  (-1)
 #define TEST_NONE     (-2)
+#define TEST_FULL     (-3)
 
 
 static sluice_pool_t            test_pool;
@@ -41,6 +42,7 @@ static unsigned                 test_n;
 static sluice_balance_hold_t    test_hold;      /* the last one taken        */
 static uint64_t                 test_retry;
 static sluice_balance_result_t  test_look;      /* before it was             */
+static bool                     test_may_early = true;
 static sluice_error_t           test_error;
 
 /* what a rival does right before us, once */
@@ -183,7 +185,7 @@ test_answer(unsigned member, sluice_answer_t answer, uint64_t now,
 }
 
 
-/* the member; TEST_COOLING, TEST_NONE */
+/* the member; TEST_COOLING, TEST_NONE, TEST_FULL */
 
 static int
 test_take(sluice_balance_t *balance, sluice_balance_set_t *had,
@@ -200,7 +202,7 @@ test_take(sluice_balance_t *balance, sluice_balance_set_t *had,
                                     &retry);
 
     rc = sluice_balance_take(balance, had, prefer, hash, tokens, TEST_PROBE,
-                             now, &test_hold, &test_retry);
+                             test_may_early, now, &test_hold, &test_retry);
 
     /* rivals may come in between, but none gives anything back here */
 
@@ -214,7 +216,8 @@ test_take(sluice_balance_t *balance, sluice_balance_set_t *had,
 
     assert_true(test_look == SLUICE_BALANCE_TAKEN || retry == test_retry);
 
-    return (rc == SLUICE_BALANCE_COOLING) ? TEST_COOLING : TEST_NONE;
+    return (rc == SLUICE_BALANCE_COOLING) ? TEST_COOLING
+           : (rc == SLUICE_BALANCE_NONE) ? TEST_NONE : TEST_FULL;
 }
 
 
@@ -798,8 +801,8 @@ test_prefer(void **state)
     sluice_member_disable(test_member(0), TEST_NOW);
     assert_int_equal(prefer(0, NULL), 1);
     assert_int_equal(prefer(4, NULL), 3);       /* no such one               */
-    assert_int_equal(prefer(4, &had), TEST_NONE);
-    assert_int_equal(test_look, SLUICE_BALANCE_NONE);
+    assert_int_equal(prefer(4, &had), TEST_FULL);
+    assert_int_equal(test_look, SLUICE_BALANCE_FULL);
 
 #undef prefer
 
@@ -867,15 +870,15 @@ test_max_conns(void **state)
 
         /* nobody knows when one is given back */
 
-        assert_int_equal(test_any(balance, TEST_NOW), TEST_NONE);
+        assert_int_equal(test_any(balance, TEST_NOW), TEST_FULL);
         assert_true(test_retry == SLUICE_NEVER);
-        assert_int_equal(test_any(other, TEST_NOW), TEST_NONE);
+        assert_int_equal(test_any(other, TEST_NOW), TEST_FULL);
 
         /* known to the other one in the same millisecond */
 
         sluice_balance_give(balance, &first);
         assert_int_equal(test_any(other, TEST_NOW), first.member);
-        assert_int_equal(test_any(balance, TEST_NOW), TEST_NONE);
+        assert_int_equal(test_any(balance, TEST_NOW), TEST_FULL);
 
         free(other);
         free(balance);
@@ -1255,6 +1258,9 @@ test_early_has_room(void **state)
     assert_true(test_retry == 40000);
     assert_int_equal(sluice_pool_in_flight(&test_pool, test_conf[2].line), 0);
 
+    test_may_early = false;
+    assert_int_equal(test_any(balance, TEST_NOW + 30000), TEST_COOLING);
+    test_may_early = true;
     assert_int_equal(test_any(balance, TEST_NOW + 30000), 2);
     sluice_member_disable(test_member(2), TEST_NOW + 30000);
     assert_int_equal(test_any(balance, TEST_NOW + 31000), TEST_COOLING);
@@ -1295,8 +1301,8 @@ test_results(void **state)
         { { SPENT, SPENT, SPENT },      TEST_NONE, 86400000 },
         { { OPERATOR, OFF, SPENT },     TEST_NONE, 7000 },
         { { COOL, OPEN, COOL },         TEST_NONE, 1000 },
-        { { NO_PLACE, NO_PLACE, OFF },  TEST_NONE, SLUICE_NEVER },
-        { { NO_PLACE, COOL, FULL },     TEST_NONE, 4000 },
+        { { NO_PLACE, NO_PLACE, OFF },  TEST_FULL, SLUICE_NEVER },
+        { { NO_PLACE, COOL, FULL },     TEST_FULL, 4000 },
         { { TRIED, COOL, COOL },        TEST_NONE, 0 },
         { { TRIED, OFF, WELL },         2, 0 },
     };
