@@ -329,7 +329,8 @@ sim_choose(const sim_way_t *way, sim_request_t *r, uint64_t now)
     case SIM_POOL:
         if (sluice_balance_take(sim_balance[r->worker], &r->had,
                                 SLUICE_BALANCE_MAX, table_mix(r->client + 1),
-                                0, sim_policy.probe, now, &r->hold, &retry)
+                                0, sim_policy.probe, true, now, &r->hold,
+                                &retry)
             != SLUICE_BALANCE_TAKEN)
         {
             return SIM_KEYS;

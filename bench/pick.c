@@ -144,8 +144,8 @@ pick_method(sluice_balance_method_t method, bool idle, uint64_t n)
             memset(&had, 0, sizeof(had));
 
             if (sluice_balance_take(balance, &had, SLUICE_BALANCE_MAX,
-                                    table_mix(i), 0, 1000, now, &hold[k],
-                                    &retry)
+                                    table_mix(i), 0, 1000, true, now,
+                                    &hold[k], &retry)
                 != SLUICE_BALANCE_TAKEN)
             {
                 fprintf(stderr, "pick: none was taken\n");

@@ -424,6 +424,7 @@ typedef struct {
     unsigned                    failed:1;       /* ... and was no good       */
     unsigned                    allowed:1;      /* some key was not denied   */
     unsigned                    waits:1;        /* for a key                 */
+    unsigned                    full:1;         /* one has no place          */
 } ngx_http_sluice_ctx_t;
 
 
@@ -579,6 +580,8 @@ void ngx_http_sluice_key_unused(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_key_judge(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, sluice_answer_t answer,
     sluice_member_reason_t reason, ngx_uint_t status, uint64_t hint);
+void ngx_http_sluice_key_cut(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx, sluice_answer_t answer, ngx_uint_t status);
 void ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_key_drop(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold);
@@ -590,6 +593,8 @@ void ngx_http_sluice_key_settle(ngx_http_request_t *r,
 char *ngx_http_sluice_key_pool(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+void ngx_http_sluice_key_check(ngx_conf_t *cf,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_str_t *location);
 
 /* pool_conf */
 char *ngx_http_sluice_pool_block(ngx_conf_t *cf,
@@ -650,6 +655,7 @@ void ngx_http_sluice_egress_start(ngx_http_sluice_main_conf_t *smcf);
 ngx_uint_t ngx_http_sluice_egress_strays(ngx_http_sluice_ctx_t *ctx,
     ngx_http_upstream_t *u);
 ngx_uint_t ngx_http_sluice_egress_blamed(ngx_http_sluice_egress_t *e);
+ngx_uint_t ngx_http_sluice_egress_used(ngx_http_sluice_egress_t *e);
 ngx_uint_t ngx_http_sluice_egress_broken(ngx_http_sluice_egress_t *e);
 void ngx_http_sluice_egress_end(ngx_http_sluice_egress_t *e);
 

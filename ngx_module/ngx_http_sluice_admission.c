@@ -9,8 +9,12 @@
 #include "ngx_http_sluice_key_try.h"
 
 
-/* ms between two looks for a place that nobody can tell the time of */
-#define NGX_HTTP_SLUICE_WAIT_STEP  50
+/*
+ * ms between two looks: for a place that nobody can tell the time of, and for
+ * a key that another request, or the operator, may find well before its time
+ */
+#define NGX_HTTP_SLUICE_WAIT_PLACE  50
+#define NGX_HTTP_SLUICE_WAIT_KEY    250
 
 
 typedef struct ngx_http_sluice_room_s  ngx_http_sluice_room_t;
@@ -344,14 +348,14 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
 
 /*
  * For a key, where the location has time for it: until the first one is said to
- * be well, or a little, if nobody knows.  NGX_DECLINED: the time is over.
+ * be well, or there is a place.  NGX_DECLINED: that is not so in time.
  */
 
 static ngx_int_t
 ngx_http_sluice_wait(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     ngx_http_sluice_ctx_t *ctx, uint64_t retry)
 {
-    ngx_msec_t  spent;
+    ngx_msec_t  spent, step;
 
     if (slcf->key->wait == 0) {
         return NGX_DECLINED;
@@ -365,15 +369,14 @@ ngx_http_sluice_wait(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     spent = ngx_current_msec - ctx->waiting;
 
     if (spent >= slcf->key->wait
-        || (retry != UINT64_MAX && retry > slcf->key->wait - spent))
+        || (!ctx->full && retry > slcf->key->wait - spent))
     {
         ctx->waits = 0;
         return NGX_DECLINED;
     }
 
-    if (retry == UINT64_MAX) {
-        retry = NGX_HTTP_SLUICE_WAIT_STEP;
-    }
+    step = ctx->full ? NGX_HTTP_SLUICE_WAIT_PLACE : NGX_HTTP_SLUICE_WAIT_KEY;
+    step = ngx_min(step, slcf->key->wait - spent);
 
     /* as ngx_http_limit_req_handler() does */
 
@@ -388,8 +391,7 @@ ngx_http_sluice_wait(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     r->write_event_handler = ngx_http_sluice_wait_handler;
 
     r->connection->write->delayed = 1;
-    ngx_add_timer(r->connection->write,
-                  ngx_max(ngx_min(retry, slcf->key->wait - spent), 1));
+    ngx_add_timer(r->connection->write, ngx_max(ngx_min(retry, step), 1));
 
     return NGX_OK;
 }

@@ -581,7 +581,7 @@ ngx_http_sluice_egress_take(ngx_http_sluice_egress_t *e)
     result = (ngx_http_sluice_process.slot == SLUICE_SLOTS)
              ? SLUICE_BALANCE_NONE
              : sluice_balance_take(pool->balance, &had, tie, hash, 0,
-                                   NGX_HTTP_SLUICE_PROBE_TIME,
+                                   NGX_HTTP_SLUICE_PROBE_TIME, true,
                                    sluice_clock_ms(), &e->hold, &e->retry);
 
     if (result != SLUICE_BALANCE_TAKEN) {
@@ -934,6 +934,15 @@ ngx_http_sluice_egress_blamed(ngx_http_sluice_egress_t *e)
 }
 
 
+/* whether the request is in a tunnel */
+
+ngx_uint_t
+ngx_http_sluice_egress_used(ngx_http_sluice_egress_t *e)
+{
+    return e != NULL && e->up && e->u == e->request->upstream;
+}
+
+
 /*
  * That a tunnel has ended before there was an answer: by the proxy or by the
  * origin, that cannot be told.  A proxy that goes ends the tunnels of all
@@ -945,7 +954,7 @@ ngx_http_sluice_egress_broken(ngx_http_sluice_egress_t *e)
 {
     ngx_connection_t  *c;
 
-    if (e == NULL || !e->up || e->u != e->request->upstream
+    if (!ngx_http_sluice_egress_used(e)
         || e->u->state->header_time != (ngx_msec_t) -1)
     {
         return 0;

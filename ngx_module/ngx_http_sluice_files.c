@@ -341,7 +341,8 @@ sluice_member_t *
 ngx_http_sluice_files_member(ngx_cycle_t *cycle, sluice_pool_t *pool,
     uint64_t fingerprint, sluice_balance_conf_t *member)
 {
-    sluice_error_t  error;
+    sluice_error_t    error;
+    sluice_member_t  *line;
 
     if (sluice_pool_member(pool, fingerprint, member->id,
                            (uint64_t) ngx_time(), &member->line, &error)
@@ -351,7 +352,10 @@ ngx_http_sluice_files_member(ngx_cycle_t *cycle, sluice_pool_t *pool,
         return NULL;
     }
 
-    return sluice_pool_line(pool, member->line);
+    line = sluice_pool_line(pool, member->line);
+    sluice_member_limits(line, member->limit, member->nlimits);
+
+    return line;
 }
 
 

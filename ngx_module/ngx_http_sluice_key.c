@@ -13,7 +13,7 @@ static void ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold);
 static ngx_inline ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
-    ngx_uint_t prefer, uint64_t now, sluice_balance_hold_t *hold,
+    ngx_uint_t prefer, bool early, uint64_t now, sluice_balance_hold_t *hold,
     sluice_balance_result_t *result, uint64_t *retry);
 static void ngx_http_sluice_key_cleanup(void *data);
 static ngx_int_t ngx_http_sluice_key_clone(ngx_http_request_t *r,
@@ -81,8 +81,9 @@ ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf)
 /*
  * Takes a key for what this location asks for, if the request has none of its
  * pool; now: the clock, in milliseconds, just read.  NGX_BUSY: none is to be
- * had for *retry milliseconds (UINT64_MAX: nobody knows); *status is what to
- * refuse with.  NGX_ERROR: a value that the location needs for it is none.
+ * had for *retry milliseconds (UINT64_MAX: nobody knows), or before a place is
+ * given back if ctx->full; *status is what to refuse with.  NGX_ERROR: a value
+ * that the location needs for it is none.
  */
 
 ngx_int_t
@@ -110,6 +111,7 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
     }
 
     *status = NGX_HTTP_SERVICE_UNAVAILABLE;
+    ctx->full = 0;
 
     /* without a slot nothing can be held */
 
@@ -127,14 +129,21 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
         r->main->cleanup = &ctx->cleanup;
     }
 
-    /* not over the last one's: what that was charged may still be settled */
+    /*
+     * Not over the last one's hold: what that was charged may still be settled.
+     * Who waits has time, and leaves early tries to who would be refused.
+     */
 
-    rc = ngx_http_sluice_key_choose(r, slcf->key, NULL, prefer, now, &hold,
-                                    &result, retry);
+    rc = ngx_http_sluice_key_choose(r, slcf->key, NULL, prefer, !ctx->waits,
+                                    now, &hold, &result, retry);
     if (rc != NGX_OK) {
 
-        if (rc == NGX_BUSY && result == SLUICE_BALANCE_COOLING) {
-            *status = NGX_HTTP_TOO_MANY_REQUESTS;
+        if (rc == NGX_BUSY) {
+            ctx->full = (result == SLUICE_BALANCE_FULL);
+
+            if (result == SLUICE_BALANCE_COOLING) {
+                *status = NGX_HTTP_TOO_MANY_REQUESTS;
+            }
         }
 
         return rc;
@@ -174,7 +183,7 @@ ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
 static ngx_inline ngx_int_t
 ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
-    ngx_uint_t prefer, uint64_t now, sluice_balance_hold_t *hold,
+    ngx_uint_t prefer, bool early, uint64_t now, sluice_balance_hold_t *hold,
     sluice_balance_result_t *result, uint64_t *retry)
 {
     uint64_t  hash, tokens;
@@ -195,8 +204,8 @@ ngx_http_sluice_key_choose(ngx_http_request_t *r,
     }
 
     *result = sluice_balance_take(conf->pool->balance, had, prefer, hash,
-                                  tokens, conf->pool->policy.probe, now,
-                                  hold, retry);
+                                  tokens, conf->pool->policy.probe, early,
+                                  now, hold, retry);
 
     return (*result == SLUICE_BALANCE_TAKEN) ? NGX_OK : NGX_BUSY;
 }
@@ -216,8 +225,9 @@ ngx_http_sluice_key_next(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     }
 
     return ngx_http_sluice_key_choose(r, ctx->key_conf, had,
-                                      SLUICE_BALANCE_MAX, sluice_clock_ms(),
-                                      hold, &result, &retry);
+                                      SLUICE_BALANCE_MAX, true,
+                                      sluice_clock_ms(), hold, &result,
+                                      &retry);
 }
 
 
@@ -309,6 +319,25 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 }
 
 
+/* what was judged well has ended short */
+
+void
+ngx_http_sluice_key_cut(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
+    sluice_answer_t answer, ngx_uint_t status)
+{
+    int  state;
+
+    state = sluice_member_cut(ctx->key->line, &ctx->pool->policy,
+                              &ctx->hold.try, answer, status,
+                              sluice_clock_ms());
+
+    if (state != -1) {
+        ngx_http_sluice_key_told(r, ctx->pool, ctx->key, state,
+                                 SLUICE_REASON_ERRORS, status);
+    }
+}
+
+
 /* NGX_ERROR: there is no memory to put it off */
 
 static ngx_int_t
@@ -343,7 +372,9 @@ ngx_http_sluice_key_denied(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
  * A request may be one that no key is good for: a client that asks for what the
  * account may not have would have its keys disabled, one by one.  So a 403
  * counts against a key if another one was let through with the same request,
- * and a 401 if no other one was denied besides.  There is ctx->denied.
+ * and a 401 if no other one was denied besides.  Else the key is doubted, and
+ * another request that it refuses is tried with one that is not.  There is
+ * ctx->denied.
  */
 
 void
@@ -368,6 +399,10 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
                   || (ctx->denied->nelts == 1
                       && denied[i].status != NGX_HTTP_FORBIDDEN))
                  ? SLUICE_ANSWER_DENIED : SLUICE_ANSWER_CLIENT;
+
+        if (answer == SLUICE_ANSWER_CLIENT) {
+            sluice_member_doubt(denied[i].key->line, now);
+        }
 
         state = sluice_member_answer(denied[i].key->line,
                                      &denied[i].pool->policy, &denied[i].try,
@@ -412,6 +447,11 @@ ngx_http_sluice_key_told(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool,
 
     if (reason == SLUICE_REASON_BODY) {
         p = ngx_sprintf(p, " and a body that says so");
+
+    } else if (reason == SLUICE_REASON_ERRORS && status
+               && status < NGX_HTTP_SLUICE_STATUS_MIN)
+    {
+        p = ngx_sprintf(p, " and no end");
     }
 
     if (ms.until > now && ms.until != SLUICE_NEVER) {

@@ -165,6 +165,50 @@ ngx_http_sluice_try_unfinished(ngx_http_sluice_try_t *t)
 }
 
 
+/*
+ * What began well has ended, rc being what nginx says of it: 502 and 504 are
+ * the upstream's doing, anything else but 0 the client's, or our own.  What was
+ * upgraded may end at any time; and what breaks in a tunnel may be its proxy's
+ * fault.
+ */
+
+void
+ngx_http_sluice_try_ended(ngx_http_sluice_try_t *t, ngx_int_t rc)
+{
+    ngx_uint_t            late;
+    ngx_connection_t     *c;
+    ngx_http_upstream_t  *u;
+
+    u = t->u;
+
+    if (ngx_http_sluice_key_answer(t->ctx->pool, u->headers_in.status_n)
+        != SLUICE_ANSWER_WELL
+        || u->upgrade)
+    {
+        return;
+    }
+
+    if (rc == 0) {
+        sluice_member_whole(t->ctx->key->line);
+        return;
+    }
+
+    if (rc != NGX_HTTP_BAD_GATEWAY && rc != NGX_HTTP_GATEWAY_TIME_OUT) {
+        return;
+    }
+
+    c = u->peer.connection;
+    late = (c != NULL && c->read->timedout);
+
+    if (late || !ngx_http_sluice_egress_used(t->ctx->egress)) {
+        ngx_http_sluice_key_cut(t->request, t->ctx,
+                                late ? SLUICE_ANSWER_TIMEOUT
+                                     : SLUICE_ANSWER_ERROR,
+                                u->headers_in.status_n);
+    }
+}
+
+
 static void
 ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t, sluice_answer_t answer,
     sluice_member_reason_t reason)

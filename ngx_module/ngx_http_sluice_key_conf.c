@@ -171,6 +171,43 @@ ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* what is written and never acts: of a default nothing is said */
+
+void
+ngx_http_sluice_key_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
+    ngx_str_t *location)
+{
+    ngx_http_sluice_pool_t  *pool;
+
+    if (slcf->key == NULL) {
+        return;
+    }
+
+    pool = slcf->key->pool;
+
+    if (!(pool->written & NGX_HTTP_SLUICE_DISABLE)
+        || pool->answers[NGX_HTTP_FORBIDDEN - NGX_HTTP_SLUICE_STATUS_MIN]
+           != SLUICE_ANSWER_DENIED)
+    {
+        return;
+    }
+
+    if (slcf->key_tries == 1
+        || (slcf->key_next & (NGX_HTTP_SLUICE_NEXT_403
+                              |NGX_HTTP_SLUICE_NEXT_OFF))
+           != NGX_HTTP_SLUICE_NEXT_403)
+    {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"disable\" of key pool \"%V\" has 403, which counts "
+                      "only if another key is let through with the same "
+                      "request, and in location \"%V\" none is tried after "
+                      "it: \"%s\"", &pool->named.name, location,
+                      slcf->key_tries == 1 ? "sluice_key_tries"
+                                           : "sluice_key_next");
+    }
+}
+
+
 /* sluice_key_pool name { ... } */
 
 char *

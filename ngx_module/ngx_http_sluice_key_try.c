@@ -938,6 +938,9 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
 
     if (t->parsed && !t->ctx->judged) {
         ngx_http_sluice_try_unfinished(t);
+
+    } else if (t->parsed && t->ctx->taken) {
+        ngx_http_sluice_try_ended(t, rc);
     }
 
     if (t->unmet) {

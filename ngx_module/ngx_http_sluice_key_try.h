@@ -82,6 +82,7 @@ ngx_int_t ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t,
 /* key_answer */
 ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
 void ngx_http_sluice_try_unfinished(ngx_http_sluice_try_t *t);
+void ngx_http_sluice_try_ended(ngx_http_sluice_try_t *t, ngx_int_t rc);
 
 /* key_body */
 ngx_int_t ngx_http_sluice_key_body(ngx_http_request_t *r,

@@ -483,6 +483,10 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_OK;
     }
 
+    if (clcf->handler != NULL) {
+        ngx_http_sluice_key_check(cf, conf, &clcf->name);
+    }
+
     if (ngx_http_sluice_egress_check(cf, prev, conf, &clcf->name) != NGX_OK
         || ngx_http_sluice_limit_check(cf, conf, &clcf->name) != NGX_OK
         || ngx_http_sluice_conn_check(cf, conf, &clcf->name) != NGX_OK)

@@ -57,6 +57,8 @@ typedef struct {
     uint64_t                      now;
     bool                          fresh;    /* others are of this call       */
     bool                          early;    /* it need not be well           */
+    bool                          sure;     /* it must not be doubted        */
+    bool                          doubted;  /* all that are left are         */
     const uint16_t               *list;     /* own, if not all have it       */
     unsigned                      n;
     uint16_t                      own[SLUICE_BALANCE_MAX];
@@ -327,7 +329,10 @@ sluice_balance_list(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     for (n = 0, k = first; k < end; k++) {
         if ((k < i || sluice_balance_plain(&peer[k])
              || sluice_balance_can(balance, pick, k))
-            && !sluice_balance_has(pick->had, peer[k].conf))
+            && !sluice_balance_has(pick->had, peer[k].conf)
+            && !(pick->sure
+                 && !sluice_member_row_empty(peer[k].member,
+                                             SLUICE_ROW_DENIED)))
         {
             pick->own[n++] = (uint16_t) k;
         }
@@ -700,6 +705,35 @@ sluice_balance_rendezvous(sluice_balance_t *balance,
 }
 
 
+/*
+ * For another try, when all that are left are doubted: those that the method
+ * asks first would hide for good the one that is well.
+ */
+
+static unsigned
+sluice_balance_longest_ago(sluice_balance_t *balance,
+    const sluice_balance_pick_t *pick)
+{
+    unsigned  i, k, at;
+    uint64_t  denied, first;
+
+    at = SLUICE_BALANCE_MAX;
+    first = SLUICE_NEVER;
+
+    for (k = 0; k < pick->n; k++) {
+        i = pick->list[k];
+        denied = sluice_member_doubted(balance->peer[i].member);
+
+        if (denied < first) {
+            first = denied;
+            at = i;
+        }
+    }
+
+    return at;
+}
+
+
 /* SLUICE_BALANCE_MAX: none of the list can be had */
 
 static unsigned
@@ -710,6 +744,10 @@ sluice_balance_choose(sluice_balance_t *balance, sluice_balance_pick_t *pick)
 
     if (pick->n == 0) {
         return SLUICE_BALANCE_MAX;
+    }
+
+    if (pick->doubted) {
+        return sluice_balance_longest_ago(balance, pick);
     }
 
     switch (balance->method) {
@@ -932,7 +970,7 @@ static sluice_balance_result_t
 sluice_balance_why(sluice_balance_t *balance,
     const sluice_balance_pick_t *pick, uint64_t *retry)
 {
-    bool                          half, limited, other;
+    bool                          half, limited, other, full;
     unsigned                      i;
     uint64_t                      wait, until;
     sluice_member_t              *member;
@@ -941,6 +979,7 @@ sluice_balance_why(sluice_balance_t *balance,
 
     limited = false;
     other = false;
+    full = false;
     *retry = SLUICE_NEVER;
 
     for (i = 0; i < balance->n; i++) {
@@ -978,16 +1017,22 @@ sluice_balance_why(sluice_balance_t *balance,
             /* no place, or this request has had it, or rivals were faster */
 
             other = true;
-            wait = (peer->max_conns != 0
-                    && sluice_balance_used(balance, i) >= peer->max_conns)
-                   ? SLUICE_NEVER : 0;
+            wait = 0;
+
+            if (peer->max_conns != 0
+                && sluice_balance_used(balance, i) >= peer->max_conns)
+            {
+                full = true;
+                wait = SLUICE_NEVER;
+            }
         }
 
         *retry = (wait < *retry) ? wait : *retry;
     }
 
-    return (limited && !other) ? SLUICE_BALANCE_COOLING
-                               : SLUICE_BALANCE_NONE;
+    return full ? SLUICE_BALANCE_FULL
+           : (limited && !other) ? SLUICE_BALANCE_COOLING
+                                 : SLUICE_BALANCE_NONE;
 }
 
 
@@ -1017,6 +1062,8 @@ sluice_balance_ask(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     pick->now = now;
     pick->fresh = false;
     pick->early = false;
+    pick->sure = (pick->had != &sluice_balance_none_had);
+    pick->doubted = false;
 
     if (balance->counts && balance->looked != now) {
         sluice_balance_refresh(balance, now);
@@ -1079,7 +1126,7 @@ sluice_balance_look(sluice_balance_t *balance,
 sluice_balance_result_t
 sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
     unsigned prefer, uint64_t hash, uint64_t tokens, uint64_t probe,
-    uint64_t now, sluice_balance_hold_t *hold, uint64_t *retry)
+    bool early, uint64_t now, sluice_balance_hold_t *hold, uint64_t *retry)
 {
     bool                   taken;
     unsigned               i, backups;
@@ -1097,8 +1144,18 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
         taken = sluice_balance_from(balance, &pick, backups, hold);
     }
 
+    /* all that this request has not had are doubted, or are not to be had */
+
+    pick.doubted = pick.sure;
+    pick.sure = false;
+
+    for (backups = 0; !taken && pick.doubted && backups < 2; backups++) {
+        taken = sluice_balance_from(balance, &pick, backups, hold);
+    }
+
     if (!taken) {
-        i = sluice_balance_early(balance, &pick);
+        i = early ? sluice_balance_early(balance, &pick)
+                  : SLUICE_BALANCE_MAX;
         pick.early = true;
 
         if (i == SLUICE_BALANCE_MAX

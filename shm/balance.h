@@ -17,6 +17,12 @@
  * exact all the same, and so are windows: they are tried for when the member
  * has been chosen, and another one is chosen if that fails, each at most once.
  *
+ * Another try of a request (`had` is not empty) goes to a member that is not
+ * doubted (member.h), a backup even, and by the method; if there is none, to
+ * the one whose last denial was the longest ago.  A denied request that is let
+ * through in the end tells which key is to blame; one that goes from one
+ * revoked key to the next never would.
+ *
  * When none is to be had, one that rests by a guess of ours is tried early
  * (member.h): a request that would be refused finds out whether we wait too
  * long.  It is the one that has rested for the largest part of its guess, a
@@ -34,8 +40,9 @@
  *   - anything else is *trouble*: its breaker is open, its probe is out, it has
  *     no place, or the request has had it and it is well otherwise.
  *
- * COOLING: one is limited at least, and none has trouble; else NONE (503).  A
- * member in `had` counts by its present state, backups as all others do.
+ * COOLING: one is limited at least, and none has trouble; else NONE or FULL
+ * (503).  A member in `had` counts by its present state, backups as all others
+ * do.
  *
  * One thread's, in private memory.  Choosing is O(members), no system call.
  */
@@ -104,7 +111,9 @@ typedef struct {
 typedef enum {
     SLUICE_BALANCE_TAKEN = 0,
     SLUICE_BALANCE_COOLING,     /* none: too much is asked of them           */
-    SLUICE_BALANCE_NONE         /* none, for another reason or several       */
+    SLUICE_BALANCE_NONE,        /* none, for another reason or several       */
+    SLUICE_BALANCE_FULL         /* the same, and one has no place, but may
+                                   have one at any moment                    */
 } sluice_balance_result_t;
 
 
@@ -138,13 +147,14 @@ sluice_balance_result_t sluice_balance_look(sluice_balance_t *balance,
 /*
  * Takes one, and puts it into `had`, unless that is NULL.  hash: of the value,
  * for HASH.  tokens: the estimate, charged to windows that count them.  probe:
- * ms that a probe, or an early try, has, should it become one.  prefer: a
- * member to be taken if it can be, a backup as well, and SLUICE_BALANCE_MAX for
- * none.  Not TAKEN: as sluice_balance_look().
+ * ms that a probe, or an early try, has, should it become one; early: whether
+ * it may become an early try.  prefer: a member to be taken if it can be, a
+ * backup as well, and SLUICE_BALANCE_MAX for none.  Not TAKEN: as
+ * sluice_balance_look().
  */
 sluice_balance_result_t sluice_balance_take(sluice_balance_t *balance,
     sluice_balance_set_t *had, unsigned prefer, uint64_t hash,
-    uint64_t tokens, uint64_t probe, uint64_t now,
+    uint64_t tokens, uint64_t probe, bool early, uint64_t now,
     sluice_balance_hold_t *hold, uint64_t *retry);
 
 /*

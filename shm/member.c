@@ -31,6 +31,7 @@
 #define SLUICE_WORD_SERIAL      0xffffu
 
 #define SLUICE_ROW_TIME         ((1ull << 48) - 1)
+#define SLUICE_ROW_CUT          (1u << 31)      /* of the count              */
 
 
 typedef struct {
@@ -300,6 +301,19 @@ sluice_member_out(sluice_member_t *member, uint64_t began)
 }
 
 
+uint64_t
+sluice_member_trying(sluice_member_t *member)
+{
+    sluice_member_word_t  w;
+
+    sluice_member_unpack(sluice_load16(&member->state), &w);
+
+    return (w.s.state == SLUICE_MEMBER_PROBING
+            || (w.s.state == SLUICE_MEMBER_COOLING && w.serial != 0))
+           ? sluice_member_number(&w) : 0;
+}
+
+
 static bool
 sluice_member_own_early(const sluice_member_word_t *w,
     const sluice_member_try_t *try)
@@ -555,7 +569,14 @@ sluice_row_pack(uint32_t count, uint64_t first, uint64_t last)
 static uint32_t
 sluice_row_count(sluice_u128_t row)
 {
-    return (uint32_t) (row >> 96);
+    return (uint32_t) (row >> 96) & ~SLUICE_ROW_CUT;
+}
+
+
+static uint32_t
+sluice_row_cut(sluice_u128_t row)
+{
+    return (uint32_t) (row >> 96) & SLUICE_ROW_CUT;
 }
 
 
@@ -573,35 +594,21 @@ sluice_row_last(sluice_u128_t row)
 }
 
 
-/* a load of 16 bytes may be a compare-and-swap: looking must not write */
-
-static bool
-sluice_row_empty(const sluice_u128_t *row)
-{
-    const uint32_t  *quarter = (const uint32_t *) row;
-
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    quarter += 3;
-#endif
-
-    /* the count, which is 0 only in a row that is */
-
-    return __atomic_load_n(quarter, __ATOMIC_ACQUIRE) == 0;
-}
-
-
 /*
  * One more in a row: how many it are then, and in *row what stands there.  A
  * try that began before the last strike was counted is no other one; errors
- * longer ago than the window do not count any more.
+ * longer ago than the window do not count any more.  When the first of them is
+ * that old, the last one is the only other whose time is known, so they may be
+ * too few by then, but never too many.  cut: SLUICE_ROW_CUT, or 0; one such
+ * makes a row of such.
  */
 
 static uint32_t
 sluice_member_count(sluice_member_t *member, sluice_member_row_t kind,
     const sluice_member_policy_t *policy, const sluice_member_try_t *try,
-    uint64_t now, sluice_u128_t *row)
+    uint32_t cut, uint64_t now, sluice_u128_t *row)
 {
-    uint32_t       count;
+    uint32_t       count, cuts;
     uint64_t       first, last;
     sluice_u128_t  old;
 
@@ -620,8 +627,11 @@ sluice_member_count(sluice_member_t *member, sluice_member_row_t kind,
             }
 
         } else if (now > first && now - first > policy->window) {
-            count = 0;
+            count = (now <= last || now - last <= policy->window);
+            first = last;
         }
+
+        cuts = (count != 0) ? cut | sluice_row_cut(old) : cut;
 
         if (count == 0) {
             first = now;
@@ -629,9 +639,9 @@ sluice_member_count(sluice_member_t *member, sluice_member_row_t kind,
         }
 
         last = (now > last) ? now : last;
-        count += (count != UINT32_MAX);
+        count += (count != ~SLUICE_ROW_CUT);
 
-        *row = sluice_row_pack(count, first, last);
+        *row = sluice_row_pack(cuts | count, first, last);
 
     } while (!sluice_cas16(&member->row[kind], &old, *row));
 
@@ -647,14 +657,35 @@ sluice_member_clear(sluice_member_t *member, sluice_member_row_t kind,
 {
     sluice_u128_t  old;
 
-    if (sluice_row_empty(&member->row[kind])) {
+    if (sluice_member_row_empty(member, kind)) {
         return;
     }
 
     old = sluice_load16(&member->row[kind]);
 
-    while (began >= sluice_row_last(old)
+    /* each that was cut has begun as this one: it tells nothing about them */
+
+    while (began >= sluice_row_last(old) && sluice_row_cut(old) == 0
            && !sluice_cas16(&member->row[kind], &old, 0))
+    {
+        /* void */
+    }
+}
+
+
+void
+sluice_member_whole(sluice_member_t *member)
+{
+    sluice_u128_t  old;
+
+    if (sluice_member_row_empty(member, SLUICE_ROW_ERRORS)) {
+        return;
+    }
+
+    old = sluice_load16(&member->row[SLUICE_ROW_ERRORS]);
+
+    while (sluice_row_cut(old) != 0
+           && !sluice_cas16(&member->row[SLUICE_ROW_ERRORS], &old, 0))
     {
         /* void */
     }
@@ -712,8 +743,8 @@ sluice_member_denied(sluice_member_t *member,
         return -1;
     }
 
-    count = sluice_member_count(member, SLUICE_ROW_DENIED, policy, try, now,
-                                &row);
+    count = sluice_member_count(member, SLUICE_ROW_DENIED, policy, try, 0,
+                                now, &row);
 
     sluice_fault("member.denied");
 
@@ -727,6 +758,34 @@ sluice_member_denied(sluice_member_t *member,
 }
 
 
+void
+sluice_member_doubt(sluice_member_t *member, uint64_t now)
+{
+    uint32_t       count;
+    uint64_t       first, last;
+    sluice_u128_t  old;
+
+    now = sluice_member_time(now);
+    old = sluice_load16(&member->row[SLUICE_ROW_DENIED]);
+
+    do {
+        count = sluice_row_count(old);
+        first = (old != 0) ? sluice_row_first(old) : now;
+        last = sluice_row_last(old);
+        last = (now > last) ? now : last;
+
+    } while (!sluice_cas16(&member->row[SLUICE_ROW_DENIED], &old,
+                           sluice_row_pack(count, first, last)));
+}
+
+
+uint64_t
+sluice_member_doubted(sluice_member_t *member)
+{
+    return sluice_row_last(sluice_load16(&member->row[SLUICE_ROW_DENIED]));
+}
+
+
 /*
  * The row is given up only when the state stands: of who is killed in between
  * the next error finds it full.
@@ -735,8 +794,9 @@ sluice_member_denied(sluice_member_t *member,
 static int
 sluice_member_error(sluice_member_t *member,
     const sluice_member_policy_t *policy, const sluice_member_try_t *try,
-    unsigned status, uint64_t now)
+    uint32_t cut, unsigned status, uint64_t now)
 {
+    bool                  probe;
     int                   brought;
     uint32_t              count;
     sluice_u128_t         row;
@@ -747,14 +807,18 @@ sluice_member_error(sluice_member_t *member,
         return -1;
     }
 
-    count = sluice_member_count(member, SLUICE_ROW_ERRORS, policy, try, now,
-                                &row);
+    count = sluice_member_count(member, SLUICE_ROW_ERRORS, policy, try, cut,
+                                now, &row);
 
     sluice_fault("member.counted");
 
     sluice_member_unpack(sluice_load16(&member->state), &w);
 
-    if (count < policy->errors && !sluice_member_own(&w, try)) {
+    /* a probe that was cut has ended before, as one that is well */
+
+    probe = cut ? try->probe != 0 : sluice_member_own(&w, try);
+
+    if (count < policy->errors && !probe) {
         sluice_member_forgo(member, try);
         return -1;
     }
@@ -798,12 +862,24 @@ sluice_member_answer(sluice_member_t *member,
     case SLUICE_ANSWER_ERROR:
     case SLUICE_ANSWER_TIMEOUT:
     case SLUICE_ANSWER_CONNECT:
-        return sluice_member_error(member, policy, try, status, now);
+        return sluice_member_error(member, policy, try, 0, status, now);
 
     default:
         sluice_member_forgo(member, try);
         return -1;
     }
+}
+
+
+int
+sluice_member_cut(sluice_member_t *member,
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    sluice_answer_t answer, unsigned status, uint64_t now)
+{
+    __atomic_fetch_add(&member->answers[answer], 1, __ATOMIC_RELAXED);
+
+    return sluice_member_error(member, policy, try, SLUICE_ROW_CUT, status,
+                               now);
 }
 
 
@@ -864,6 +940,8 @@ sluice_member_enable(sluice_member_t *member)
     sluice_u128_t  old;
 
     /* the rows first: a strike in them would disable it again */
+
+    sluice_member_whole(member);
 
     for (i = 0; i < SLUICE_ROWS; i++) {
         sluice_member_clear(member, (sluice_member_row_t) i, UINT64_MAX);

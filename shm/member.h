@@ -17,7 +17,9 @@
  * COOLING and EXHAUSTED end by themselves at their deadline.  If the word says
  * `probe` (a circuit breaker's, and exhaustion), the member is half open then:
  * one try at a time, over all workers, goes to it, by making it PROBING until
- * a deadline of the probe's own, past which another may try.
+ * a deadline of the probe's own, past which another may try.  Who has been
+ * killed with it gives it back, too, if his place tells that it was his
+ * (pool.h).
  *
  * COOLING for as long as the upstream has not asked for is a *guess* of ours: a
  * breaker's, and COOL's without a hint.  When nothing else can be had it may be
@@ -91,9 +93,13 @@ typedef enum {
 } sluice_member_reason_t;
 
 
-/* failures in a row: {count:32, first:48, last:48}, times in ms; 0: none */
+/*
+ * Failures in a row: {cut:1, count:31, first:48, last:48}, times in ms; 0:
+ * none.  A row of DENIED with times and a count of 0 is a doubt.
+ */
 typedef enum {
-    SLUICE_ROW_ERRORS = 0,      /* ERROR, TIMEOUT, CONNECT: the breaker's    */
+    SLUICE_ROW_ERRORS = 0,      /* ERROR, TIMEOUT, CONNECT: the breaker's;
+                                   cut: some came in the middle of an answer */
     SLUICE_ROW_DENIED,
     SLUICE_ROWS
 } sluice_member_row_t;
@@ -112,7 +118,8 @@ typedef struct {
     uint64_t                    answers[SLUICE_ANSWERS];
     uint64_t                    probes;         /* numbers given out         */
     uint64_t                    nonce;          /* the same, for windows     */
-    uint64_t                    reserved0[4];
+    uint64_t                    limit[SLUICE_MEMBER_WINDOWS];   /* of whoever
+                                                   named it last, to be shown */
 
     char                        id[SLUICE_NAME_MAX];
     uint8_t                     reserved1[64 - SLUICE_NAME_MAX];
@@ -203,6 +210,9 @@ uint64_t sluice_member_early(sluice_member_t *member, uint64_t now);
 /* whether the early try of that time has not been answered */
 bool sluice_member_out(sluice_member_t *member, uint64_t began);
 
+/* the number of the probe, or of the early try, that is out; 0: none is */
+uint64_t sluice_member_trying(sluice_member_t *member);
+
 /*
  * Judges an answer.  status: HTTP's, 0 if there was none.  hint: how long the
  * upstream asks to wait, in ms from now, SLUICE_NEVER if it does not say; one
@@ -232,20 +242,45 @@ int sluice_member_answer(sluice_member_t *member,
     sluice_answer_t answer, sluice_member_reason_t reason, unsigned status,
     uint64_t hint, uint64_t now);
 
+/*
+ * What has been judged by how it began, and was WELL, ends.  cut: too soon, and
+ * it is the upstream's doing, ERROR or TIMEOUT: counted in the row of errors,
+ * and of a probe, or an early try, it opens the breaker at once.  A row with
+ * such outlasts answers that only begin well; whole: one of all ends.
+ */
+int sluice_member_cut(sluice_member_t *member,
+    const sluice_member_policy_t *policy, const sluice_member_try_t *try,
+    sluice_answer_t answer, unsigned status, uint64_t now);
+void sluice_member_whole(sluice_member_t *member);
+
+/* a load of 16 bytes may be a compare-and-swap: looking must not write */
+static inline bool
+sluice_member_row_empty(const sluice_member_t *member,
+    sluice_member_row_t kind)
+{
+    const uint64_t  *half = (const uint64_t *) &member->row[kind];
+
+    return (__atomic_load_n(half, __ATOMIC_ACQUIRE)
+            | __atomic_load_n(half + 1, __ATOMIC_ACQUIRE)) == 0;
+}
+
 /* whether WELL would change nothing, which is so nearly always */
 static inline bool
 sluice_member_fine(const sluice_member_t *member)
 {
-    unsigned         i;
-    uint64_t         failed;
-    const uint64_t  *row = (const uint64_t *) member->row;
-
-    for (failed = 0, i = 0; i < 2 * SLUICE_ROWS; i++) {
-        failed |= __atomic_load_n(&row[i], __ATOMIC_ACQUIRE);
-    }
-
-    return sluice_member_healthy(member) && failed == 0;
+    return sluice_member_healthy(member)
+           && sluice_member_row_empty(member, SLUICE_ROW_ERRORS)
+           && sluice_member_row_empty(member, SLUICE_ROW_DENIED);
 }
+
+/*
+ * It was denied, and may not be to blame: nothing is counted, but it is
+ * doubted, as who was denied for certain is, until a try that begins now or
+ * later is answered WELL, or somebody enables it.  doubted: when it was denied
+ * last, 0 if it is not doubted, of which row_empty() tells without a write.
+ */
+void sluice_member_doubt(sluice_member_t *member, uint64_t now);
+uint64_t sluice_member_doubted(sluice_member_t *member);
 
 /* a try that will not be: if it was the probe, or an early one, another is */
 void sluice_member_forgo(sluice_member_t *member,
@@ -328,13 +363,19 @@ void sluice_member_settle(sluice_member_t *member,
     const sluice_member_limit_t *limit, const sluice_window_t *state,
     uint64_t now, uint64_t amount, uint64_t actual);
 
+/* notes n of them, SLUICE_MEMBER_WINDOWS at most, for display alone */
+void sluice_member_limits(sluice_member_t *member,
+    const sluice_member_limit_t *limit, unsigned n);
+
 /*
  * For display: the n-th window of the line, if it is live: what it counts, its
- * length in ms, and how much of it is used now.  There is no maximum in it.
- * member is a private copy, of which nothing need be true.
+ * length in ms, how much of it is used now, and of how much, in whole units (0:
+ * nobody has such a limit any more).  member is a private copy, of which
+ * nothing need be true.
  */
 bool sluice_member_window(const sluice_member_t *member, unsigned n,
-    uint64_t now, sluice_counts_t *counts, uint32_t *window, uint64_t *used);
+    uint64_t now, sluice_counts_t *counts, uint32_t *window, uint64_t *used,
+    uint64_t *limit);
 
 
 #endif /* SLUICE_MEMBER_H */

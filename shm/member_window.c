@@ -12,6 +12,9 @@
 #define SLUICE_TAG_COUNTS       27
 #define SLUICE_TAG_SECONDS      5
 
+/* a limit to be shown: the tag without its mark, units:24; 0: none */
+#define SLUICE_SHOWN_UNITS      24
+
 #define SLUICE_MEMBER_TRIES     64              /* turns of a window's loops */
 #define SLUICE_MEMBER_AGAIN     1000            /* ms, when no word is free  */
 
@@ -340,9 +343,50 @@ sluice_member_settle(sluice_member_t *member,
 }
 
 
+void
+sluice_member_limits(sluice_member_t *member,
+    const sluice_member_limit_t *limit, unsigned n)
+{
+    unsigned  i;
+    uint64_t  shown;
+
+    for (i = 0; i < SLUICE_MEMBER_WINDOWS; i++) {
+        shown = 0;
+
+        if (i < n) {
+            shown = (sluice_member_tag(&limit[i]) & ~SLUICE_TAG_MARK)
+                    << SLUICE_SHOWN_UNITS
+                    | limit[i].max / limit[i].scale;
+        }
+
+        __atomic_store_n(&member->limit[i], shown, __ATOMIC_RELAXED);
+    }
+}
+
+
+/* units; 0: there is none of the tag's */
+
+static uint64_t
+sluice_member_shown(const sluice_member_t *member, uint64_t tag)
+{
+    unsigned  i;
+
+    for (i = 0; i < SLUICE_MEMBER_WINDOWS; i++) {
+        if (member->limit[i] >> SLUICE_SHOWN_UNITS
+            == (tag & ~SLUICE_TAG_MARK))
+        {
+            return member->limit[i] & ((1u << SLUICE_SHOWN_UNITS) - 1);
+        }
+    }
+
+    return 0;
+}
+
+
 bool
 sluice_member_window(const sluice_member_t *member, unsigned n, uint64_t now,
-    sluice_counts_t *counts, uint32_t *window, uint64_t *used)
+    sluice_counts_t *counts, uint32_t *window, uint64_t *used,
+    uint64_t *limit)
 {
     uint64_t         tag;
     sluice_u128_t    v;
@@ -363,6 +407,7 @@ sluice_member_window(const sluice_member_t *member, unsigned n, uint64_t now,
     (void) sluice_window_decide(v, now, *window, 0, 0, &seen);
 
     *used = (uint64_t) sluice_window_used(*window, &seen) << (tag & 31);
+    *limit = sluice_member_shown(member, tag) << (tag & 31);
 
     return true;
 }

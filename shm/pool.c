@@ -640,6 +640,36 @@ sluice_pool_round(sluice_pool_t *pool, uint64_t now, uint64_t interval)
 }
 
 
+/*
+ * Who tries a key holds a place before he has the probe, and until he has told
+ * what came of it: a probe of nobody's who has a place was a dead one's.  Of a
+ * proxy that cannot be told, as the module's own probes hold no place: there
+ * the deadline ends it.
+ */
+
+static void
+sluice_pool_forget_probe(sluice_pool_t *pool, unsigned line)
+{
+    sluice_member_t      *member;
+    sluice_member_try_t   try;
+
+    member = &pool->members[line];
+
+    if (sluice_member_healthy(member)) {
+        return;
+    }
+
+    /* pairs with the swap that makes a probe, which is after its place */
+
+    try.began = 0;
+    try.probe = sluice_member_trying(member);
+
+    if (try.probe != 0 && sluice_pool_in_flight(pool, line) == 0) {
+        sluice_member_forgo(member, &try);
+    }
+}
+
+
 static void
 sluice_pool_forget_one(sluice_file_t *file, void *data)
 {
@@ -665,6 +695,16 @@ sluice_pool_forget_one(sluice_file_t *file, void *data)
         if (__atomic_load_n(&column[i], __ATOMIC_RELAXED) != 0) {
             __atomic_store_n(&column[i], 0, __ATOMIC_SEQ_CST);
         }
+    }
+
+    if (file->header.kind != SLUICE_FILE_POOL) {
+        return;
+    }
+
+    /* all of them: who was killed at this has left no column that says which */
+
+    for (i = 0; i < SLUICE_POOL_MEMBERS; i++) {
+        sluice_pool_forget_probe(&pool, i);
     }
 }
 

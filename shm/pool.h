@@ -136,9 +136,10 @@ uint64_t sluice_pool_early(sluice_pool_t *pool, unsigned line, uint64_t now,
 bool sluice_pool_round(sluice_pool_t *pool, uint64_t now, uint64_t interval);
 
 /*
- * Zeroes a dead slot's columns in every pool of the directory, of both kinds.
- * false: for want of descriptors or memory some were not reached; to be done
- * again.
+ * Zeroes a dead slot's columns in every pool of the directory, of both kinds,
+ * and gives back the probes, and the early tries, of keys that nobody has a
+ * place of then.  false: for want of descriptors or memory some were not
+ * reached; to be done again.
  */
 bool sluice_pool_forget_slot(const sluice_dir_t *dir, unsigned slot);
 

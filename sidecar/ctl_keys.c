@@ -302,18 +302,18 @@ sluice_ctl_answers(bson_t *row, const sluice_member_t *member,
 }
 
 
-/* an array for programs; for people "12 requests/1m, 3400 tokens/1m" */
+/* an array for programs; for people "12/500 requests/1m, 3400 tokens/1m" */
 
 static void
 sluice_ctl_windows(sluice_ctl_t *ctl, bson_t *row,
     const sluice_member_t *member, uint64_t now)
 {
-    char              text[256], length[32], index[16];
+    char              text[256], length[32], index[16], most[32];
     size_t            len;
     bson_t            array, window;
     unsigned          i;
     uint32_t          ms;
-    uint64_t          used;
+    uint64_t          used, limit;
     const char       *key;
     sluice_counts_t   counts;
 
@@ -326,15 +326,23 @@ sluice_ctl_windows(sluice_ctl_t *ctl, bson_t *row,
     len = 0;
 
     for (i = 0; i < SLUICE_MEMBER_WINDOWS; i++) {
-        if (!sluice_member_window(member, i, now, &counts, &ms, &used)) {
+        if (!sluice_member_window(member, i, now, &counts, &ms, &used,
+                                  &limit))
+        {
             continue;
+        }
+
+        most[0] = '\0';
+
+        if (limit != 0) {
+            snprintf(most, sizeof(most), "/%llu", (unsigned long long) limit);
         }
 
         sluice_ctl_age((double) ms / 1e3, length, sizeof(length));
         len += (size_t) snprintf(text + len, sizeof(text) - len,
-                                 "%s%llu %s/%s", len != 0 ? ", " : "",
-                                 (unsigned long long) used, names[counts],
-                                 length);
+                                 "%s%llu%s %s/%s", len != 0 ? ", " : "",
+                                 (unsigned long long) used, most,
+                                 names[counts], length);
 
         bson_uint32_to_string(bson_count_keys(&array), &key, index,
                               sizeof(index));
@@ -342,6 +350,11 @@ sluice_ctl_windows(sluice_ctl_t *ctl, bson_t *row,
         BSON_APPEND_UTF8(&window, "counts", names[counts]);
         BSON_APPEND_DOUBLE(&window, "window_s", (double) ms / 1e3);
         sluice_ctl_number(&window, "used", used);
+
+        if (limit != 0) {
+            sluice_ctl_number(&window, "limit", limit);
+        }
+
         bson_append_document_end(&array, &window);
     }
 

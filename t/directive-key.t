@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 50;
+plan tests => 54;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -244,3 +244,66 @@ qr{\[emerg\] .*empty path in }
 GET /t
 --- no_error_log
 [emerg]
+
+
+
+=== TEST 26: a 403 that never counts: one try
+--- http_config
+    sluice_key_pool q { key sk-1 id=a; key sk-2 id=b; disable 401 403; }
+--- config
+    sluice_key q;
+    sluice_key_tries 1;
+    proxy_set_header Authorization $sluice_key;
+    location = /t {
+        return 200;
+    }
+    location = /asks {
+        proxy_pass http://127.0.0.1:1;
+    }
+--- request
+GET /t
+--- x_log
+1: ~\[warn\] .*"disable" of key pool "q" has 403, which counts only if another key is let through with the same request, and in location "/asks" none is tried after it: "sluice_key_tries"
+1: "disable" of
+
+
+
+=== TEST 27: none after it; of what nobody has written nothing is said
+--- http_config
+    sluice_key_pool q { key sk-1 id=a; key sk-2 id=b; disable 401 403; }
+    sluice_key_pool unwritten { key sk-1 id=a; key sk-2 id=b; }
+    sluice_key_pool without { key sk-1 id=a; key sk-2 id=b; disable 401; }
+--- config
+    sluice_key q;
+    proxy_set_header Authorization $sluice_key;
+    location = /t {
+        return 200;
+    }
+    location = /next {
+        sluice_key_next http_401 http_429;
+        proxy_pass http://127.0.0.1:1;
+    }
+    location = /off {
+        sluice_key_next off;
+        proxy_pass http://127.0.0.1:1;
+    }
+    location = /two {
+        sluice_key_tries 2;
+        proxy_pass http://127.0.0.1:1;
+    }
+    location = /unwritten {
+        sluice_key unwritten;
+        sluice_key_tries 1;
+        proxy_pass http://127.0.0.1:1;
+    }
+    location = /without {
+        sluice_key without;
+        sluice_key_tries 1;
+        proxy_pass http://127.0.0.1:1;
+    }
+--- request
+GET /t
+--- x_log
+1: and in location "/next" none is tried after it: "sluice_key_next"
+1: and in location "/off" none is tried after it: "sluice_key_next"
+2: "disable" of

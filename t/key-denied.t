@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 41;
+plan tests => 215;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -14,6 +14,7 @@ add_block_preprocessor(sub {
         sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
         sluice_key_pool p { key sk-revoked id=a; key sk-well id=b; }
         sluice_key_pool only { key sk-well id=b; }
+        ' . ($block->http_config // '') . '
         map "$uri $http_authorization" $answer {
             "~^/forbidden "          403;
             "~^/unauthorized "       401;
@@ -42,6 +43,7 @@ add_block_preprocessor(sub {
             sluice_key only;
             proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/unauthorized;
         }
+        ' . ($block->config // '') . '
     ');
 });
 
@@ -124,3 +126,143 @@ p b used=0
 only b used=0
 p a state=disabled denied=3 in_flight=0
 p b state=healthy denied=0 in_flight=0
+
+
+
+=== TEST 7: many are revoked at once: whoever is well is found, and they go
+--- http_config
+    sluice_key_pool many {
+        key sk-revoked1 id=a; key sk-revoked2 id=b; key sk-revoked3 id=c;
+        key sk-revoked4 id=d; key sk-revoked5 id=e; key sk-well id=f;
+    }
+--- config
+    location = /many {
+        sluice_key many;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/t;
+    }
+--- request eval
+[("GET /many") x 40]
+--- error_code eval
+[401, (200) x 39]
+--- x_members
+many a state=disabled denied=3 client=1
+many b state=disabled denied=3 client=1
+many c state=disabled denied=3 client=1
+many d state=disabled denied=3 client=0
+many e state=disabled denied=3 client=0
+many f state=healthy denied=0 used=39
+only b used=0
+p a used=0
+p b used=0
+
+
+
+=== TEST 8: by 403, too
+--- http_config
+    sluice_key_pool many {
+        key sk-revoked1 id=a; key sk-revoked2 id=b; key sk-revoked3 id=c;
+        key sk-revoked4 id=d; key sk-revoked5 id=e; key sk-well id=f;
+    }
+--- config
+    location = /many {
+        sluice_key many;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/revoked;
+    }
+--- request eval
+[("GET /many") x 40]
+--- error_code eval
+[403, (200) x 39]
+--- x_members
+many a state=disabled denied=3 client=1
+many b state=disabled denied=3 client=1
+many c state=disabled denied=3 client=1
+many d state=disabled denied=3 client=0
+many e state=disabled denied=3 client=0
+many f state=healthy denied=0 used=39
+only b used=0
+p a used=0
+p b used=0
+
+
+
+=== TEST 9: a client whose keys are all revoked comes to another's
+--- http_config
+    sluice_key_pool many {
+        key sk-revoked1 id=a; key sk-revoked2 id=b; key sk-well id=c;
+        balance hash $arg_u;
+    }
+--- config
+    location = /many {
+        sluice_key many;
+        sluice_key_tries 2;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/t;
+    }
+--- request eval
+[(map { "GET /many?u=$_" } 3, 4, 5, 6, 8) x 4]
+--- error_code eval
+[401, (200) x 19]
+--- x_members
+many a state=disabled
+many b state=disabled
+many c state=healthy denied=0
+only b used=0
+p a used=0
+p b used=0
+
+
+
+=== TEST 10: a client of keys that all are doubted, one of them for nothing
+--- http_config
+    sluice_key_pool many {
+        key sk-revoked1 id=a; key sk-revoked2 id=b; key sk-well id=c;
+        balance hash $arg_u;
+    }
+--- config
+    location = /many {
+        sluice_key many;
+        sluice_key_tries 2;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/t;
+    }
+    location = /unauthorized/many {
+        sluice_key many;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/unauthorized;
+    }
+--- request eval
+["GET /unauthorized/many?u=3", ("GET /many?u=3") x 8]
+--- error_code eval
+[401, 401, (200) x 7]
+--- x_members
+many a state=disabled
+many b state=disabled
+many c state=healthy denied=0
+only b used=0
+p a used=0
+p b used=0
+
+
+
+=== TEST 11: among requests of all others a client's cost no key anything
+--- http_config
+    sluice_key_pool many {
+        key sk-well1 id=a; key sk-well2 id=b; key sk-well3 id=c;
+        key sk-well4 id=d; key sk-well5 id=e; key sk-well6 id=f;
+    }
+--- config
+    location /many/ {
+        sluice_key many;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/;
+    }
+--- request eval
+[("GET /many/unauthorized", "GET /many/t", "GET /many/forbidden") x 20]
+--- error_code eval
+[(401, 200, 403) x 20]
+--- x_members
+many a state=healthy denied=0
+many b state=healthy denied=0
+many c state=healthy denied=0
+many d state=healthy denied=0
+many e state=healthy denied=0
+many f state=healthy denied=0
+only b used=0
+p a used=0
+p b used=0

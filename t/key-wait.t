@@ -6,7 +6,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 99;
+plan tests => 112;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -373,3 +373,75 @@ p a used=1 in_flight=0
 [429, 200]
 --- response_body_like eval
 ["", "^busy\n"]
+
+
+
+=== TEST 21: one that is found well before its time
+--- x_keys: key sk-1 id=a; cooldown 429 6s max=10s;
+--- x_wait: wait=10s
+--- config
+    location = /now/ok {
+        sluice_key p;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/ok;
+    }
+--- x_curl
++0 -o /dev/null http://127.0.0.1:$SERVER/429
++100 -w '%{http_code}\n' http://127.0.0.1:$SERVER/ok
++1300 -w '%{http_code}\n' http://127.0.0.1:$SERVER/now/ok
+--- x_curl_out
+ok200
+ok200
+--- request
+GET /404
+--- error_code: 404
+--- x_records
+status=404
+status=429 outcome=admitted
+status=200 outcome=admitted
+status=200 outcome=admitted request_time=~^1[1-6][0-9]{5}$
+--- x_members
+p a used=4 in_flight=0
+
+
+
+=== TEST 22: who waits does not try it early
+--- x_keys: key sk-1 id=a; cooldown 429 2s max=10s;
+--- x_wait: wait=10s
+--- request eval
+["GET /429", "GET /429"]
+--- error_code eval
+[429, 429]
+--- x_records
+status=429
+status=429 request_time=~^(19|2[0-5])[0-9]{5}$
+
+
+
+=== TEST 23: no key will be well: no time is lost
+--- x_keys: key sk-1 id=a; disable 401 after=1;
+--- x_wait: wait=3s
+--- request eval
+["GET /401", "GET /ok"]
+--- error_code eval
+[401, 503]
+--- x_records
+status=401
+status=503 outcome=no_key request_time=~^[0-9]{1,5}$
+
+
+
+=== TEST 24: for a place, however long another key rests
+--- x_keys: key sk-1 id=a max_conns=1; key sk-2 id=b max_conns=1;
+--- x_wait: wait=2s
+--- x_curl
++0 -o /dev/null -H 'After: 9' http://127.0.0.1:$SERVER/429
++100 -w '%{http_code}\n' http://127.0.0.1:$SERVER/script/500ms
++150 -w '%{http_code}\n' http://127.0.0.1:$SERVER/ok
+--- x_curl_out
+ok200
+ok200
+--- request
+GET /404
+--- error_code: 404
+--- x_counters
+admitted=4 refused_key=0

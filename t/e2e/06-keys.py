@@ -87,6 +87,12 @@ with Stack("keys") as stack:
     tap.is_([name for name in ("reason", "until", "until_s", "since")
              if name in rows["a"]], [], "of a healthy one no reason")
 
+    # a window is told beside its limit, if a configuration has one
+
+    stack.gateway.configure(stack.conf().replace(
+        "key sk-e2e-a id=a;", "key sk-e2e-a id=a limit=500/1d;"))
+    stack.gateway.reload()
+
     # what the file says of answers and windows is told
 
     put(pool, line(pool, "a") + ANSWERS,
@@ -100,7 +106,8 @@ with Stack("keys") as stack:
     tap.is_(row["answers"], dict(zip(ANSWER_NAMES, range(1, 9))),
             "answers by class")
     tap.is_(row["windows"],
-            [{"counts": "requests", "window_s": 86400.0, "used": 12},
+            [{"counts": "requests", "window_s": 86400.0, "used": 12,
+              "limit": 500},
              {"counts": "tokens", "window_s": 86400.0, "used": 4000}],
             "live windows, in what they count")
     tap.is_(keys(stack)["b"]["windows"], [], "and none of the other")
@@ -110,7 +117,8 @@ with Stack("keys") as stack:
                      r"+IN-FLIGHT +USED +LIMITED +DENIED +EXHAUSTED +ERROR "
                      r"+TIMEOUT +CONNECT +WINDOWS", table),
            "a table for people") or tap.note(table)
-    tap.ok("12 requests/1d00h, 4000 tokens/1d00h" in table, "with its windows")
+    tap.ok("12/500 requests/1d00h, 4000 tokens/1d00h" in table,
+           "with its windows")
     tap.ok(re.search(r" a .* 3 +4 +5 +6 +7 +8 ", table), "and its answers")
     tap.is_("sk-e2e" in table, False, "but no secret")
 

@@ -5,13 +5,15 @@
  * if it is half open, and bring an answer some time later: COOL for one tick
  * of the clock or two, EXHAUSTED, well, or none; ROUNDS times.  With ERRORS,
  * instead of EXHAUSTED, errors: so many in a row open the breaker, one of a
- * probe at once.  With GUESS, too, COOL for three ticks that nobody asks for,
+ * probe at once.  With CUTS what was well may end in an error.  With GUESS, too, COOL for three ticks that nobody asks for,
  * the breaker's being such a guess as well, and early tries, one after another:
  * how often is for the pool to say.  An operator cools, disables, enables, in
  * any order, OPS times.  The clock goes to CLOCK at any time; everybody reads
  * it when an answer has come, and may be stopped for as long as one likes
  * before the answer is judged.  DEATHS tries never bring one.  HALF: the member
- * is half open at first.
+ * is half open at first.  With FORGETS the places of who has died are taken
+ * back, so often, at any time: a probe, or an early try, that nobody who has a
+ * place can be out with is given back.
  *
  * A word is W(state, probe, guess, serial, since, until).  Levels and reasons
  * change nothing of what wins, and EXHAUSTED is here a cooldown that ends half
@@ -33,7 +35,9 @@
  * UNCLEARED leaves a row as it is when the breaker opens.  Of early tries:
  * EARLY_ALL tries any rest, UNDER, ABOVE and AGAIN do not heed what is asked
  * for while a guess stands, before it, or before the guess after it,
- * EARLY_STORE tries without a compare, EARLY_ANY takes any for one's own.
+ * EARLY_STORE tries without a compare, EARLY_ANY takes any for one's own.  Of
+ * places: FORGET_ANY does not look at them, FORGET_FIRST looks before it reads
+ * the word, PLACE_LATE takes one after the probe.
  */
 
 #ifndef NP
@@ -50,6 +54,9 @@
 #endif
 #ifndef DEATHS
 #define DEATHS 1
+#endif
+#ifndef FORGETS
+#define FORGETS 0
 #endif
 
 #define HEALTHY   0
@@ -74,7 +81,10 @@
 
 short word;
 byte now, probes, row, last;
+bit cuts;               /* in the row                                        */
 byte done, dead;
+byte places, dying;     /* who has a place, and who of them has died         */
+byte dead_ones;
 
 /* what the claims speak of */
 
@@ -256,7 +266,7 @@ inline well()
 #ifdef ERRORS
     atomic {
         if
-        :: began >= last -> row = 0; last = 0
+        :: began >= last && !cuts -> row = 0; last = 0
         :: else
         fi
     }
@@ -288,7 +298,7 @@ proctype user(byte me)
 {
     byte t, began, n, h, k, count, asked, round;
     short old, new;
-    bit ok, f, g;
+    bit ok, f, g, cut;
 
     /* the clock is read, then the word: what it says may have changed */
 
@@ -297,6 +307,9 @@ again:
         t = now;
         began = now;
         trying = trying | (1 << me);
+#ifndef PLACE_LATE
+        places = places | (1 << me);
+#endif
         missed = missed & ~(1 << me);
         do
         :: k < NP -> before[k] = before[k] & ~(1 << me); k++
@@ -365,12 +378,20 @@ sooner:
     };
 
 answer:
+#ifdef PLACE_LATE
+    places = places | (1 << me);
+#endif
     atomic {
         old = 0;
         t = now;
         before[me] = trying & ~(1 << me);
         if
-        :: dead < DEATHS -> dead++; before[me] = 0; goto gone
+        :: dead < DEATHS ->
+            dead++;
+            dying = dying | (1 << me);
+            dead_ones = dead_ones | (1 << me);
+            before[me] = 0;
+            goto gone
         :: h = 1; goto failed
         :: h = 2; goto failed
 #ifdef GUESS
@@ -392,6 +413,18 @@ failed:
 
 worked:
     well();
+#ifdef CUTS
+    atomic {
+        if
+        :: cut = 1;
+            t = now;
+            before[me] = trying & ~(1 << me);
+            goto error
+        :: cuts -> cuts = 0; row = 0; last = 0
+        :: else
+        fi
+    };
+#endif
     goto next;
 
 silent:
@@ -404,6 +437,7 @@ error:
     atomic {
         row++;
         count = row;
+        cuts = cuts | cut;
         if
         :: t > last -> last = t
         :: else
@@ -417,7 +451,7 @@ error:
 #endif
         if
 #ifdef ERRORS
-        :: count >= ERRORS || OWN(word)
+        :: count >= ERRORS || OWN(word) || (cut && n != 0)
 #endif
         :: else -> g = 0; goto silent
         fi
@@ -426,7 +460,7 @@ error:
 #ifndef UNCLEARED
     atomic {
         if
-        :: row == count -> row = 0; last = 0
+        :: row == count -> row = 0; last = 0; cuts = 0
         :: else
         fi
     };
@@ -435,9 +469,11 @@ error:
 next:
     atomic {
         trying = trying & ~(1 << me);
+        places = places & ~(1 << me);
         before[me] = 0;
         old = 0; new = 0; n = 0; t = 0; began = 0; ok = 0; h = 0; f = 0;
         g = 0;
+        cut = 0;
         count = 0;
         round++;
         if
@@ -449,6 +485,75 @@ next:
 gone:
     done++
 }
+
+#if FORGETS
+
+/* sluice_pool_forget_one: columns are added up one by one */
+
+inline add_up()
+{
+    k = 0;
+    sum = 0;
+    do
+    :: k < NP -> sum = sum + ((places >> k) & 1); k++
+    :: else -> break
+    od
+}
+
+proctype forgetful()
+{
+    byte n, k, sum, times;
+    short old;
+
+end_idle:
+    do
+    :: atomic { times < FORGETS && dying != 0 ->
+                places = places & ~dying;
+                dying = 0;
+                times++ };
+
+#ifdef FORGET_FIRST
+        add_up();
+#endif
+        atomic {
+            old = word;
+            n = serial(old)
+        };
+#ifdef FORGET_ANY
+        sum = 0;
+#endif
+#if !defined(FORGET_FIRST) && !defined(FORGET_ANY)
+        add_up();
+#endif
+
+        /* sluice_member_forgo, of that number */
+
+        if
+        :: sum == 0 && n != 0 ->
+            old = word;
+            do
+            :: !OWN(old) && !OWN_EARLY(old) -> break
+            :: atomic { (OWN(old) || OWN_EARLY(old)) && word != old ->
+                        old = word }
+            :: atomic { OWN(old) && word == old ->
+                        assert((dead_ones >> (out - 1)) & 1);
+                        set(W(RESTING, 1, 0, 0, since(old), since(old)));
+                        out = 0;
+                        break }
+            :: atomic { OWN_EARLY(old) && word == old ->
+                        assert((dead_ones >> (early - 1)) & 1);
+                        set(W(RESTING, probe(old), guess(old), 0, since(old),
+                              until(old)));
+                        break }
+            od
+        :: else
+        fi;
+        atomic { n = 0; k = 0; sum = 0; old = 0 }
+    :: times == FORGETS -> break
+    od
+}
+
+#endif
 
 proctype operator()
 {
@@ -464,7 +569,7 @@ proctype operator()
         :: d_step { word = W(DISABLED, 0, 0, 0, 0, 0); out = 0; early = 0 }
         :: d_step { word = 0; out = 0; early = 0; deadline = 0; guessed = 0;
                     missed = 0;
-                    row = 0; last = 0 }
+                    row = 0; last = 0; cuts = 0 }
         :: d_step {
                if
                :: state(word) != DISABLED ->
@@ -494,7 +599,10 @@ init
         :: p < NP -> run user(p); p++
         :: else -> break
         od;
-        run operator()
+        run operator();
+#if FORGETS
+        run forgetful()
+#endif
     };
 
     do

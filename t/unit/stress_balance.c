@@ -200,7 +200,7 @@ stress_worker(unsigned number)
         if (sluice_balance_take(balance, &had, SLUICE_BALANCE_MAX,
                                 util_random(&seed),
                                 1 + util_random(&seed) % 90, STRESS_PROBE,
-                                now, &held[n], &retry)
+                                true, now, &held[n], &retry)
             != SLUICE_BALANCE_TAKEN)
         {
             add(&stress->refused, 1);

@@ -32,6 +32,7 @@ static bool test_member_charge(sluice_member_t *member,
 #define TEST_PROBE    5000u
 #define TEST_COOLING  (-1)
 #define TEST_NONE     (-2)
+#define TEST_FULL     (-3)
 
 
 static sluice_pool_t            test_pool;
@@ -41,6 +42,7 @@ static unsigned                 test_n;
 static sluice_balance_hold_t    test_hold;      /* the last one taken        */
 static uint64_t                 test_retry;
 static sluice_balance_result_t  test_look;      /* before it was             */
+static bool                     test_may_early = true;
 static sluice_error_t           test_error;
 
 /* what a rival does right before us, once */
@@ -183,7 +185,7 @@ test_answer(unsigned member, sluice_answer_t answer, uint64_t now,
 }
 
 
-/* the member; TEST_COOLING, TEST_NONE */
+/* the member; TEST_COOLING, TEST_NONE, TEST_FULL */
 
 static int
 test_take(sluice_balance_t *balance, sluice_balance_set_t *had,
@@ -200,7 +202,7 @@ test_take(sluice_balance_t *balance, sluice_balance_set_t *had,
                                     &retry);
 
     rc = sluice_balance_take(balance, had, prefer, hash, tokens, TEST_PROBE,
-                             now, &test_hold, &test_retry);
+                             test_may_early, now, &test_hold, &test_retry);
 
     /* rivals may come in between, but none gives anything back here */
 
@@ -214,7 +216,8 @@ test_take(sluice_balance_t *balance, sluice_balance_set_t *had,
 
     assert_true(test_look == SLUICE_BALANCE_TAKEN || retry == test_retry);
 
-    return (rc == SLUICE_BALANCE_COOLING) ? TEST_COOLING : TEST_NONE;
+    return (rc == SLUICE_BALANCE_COOLING) ? TEST_COOLING
+           : (rc == SLUICE_BALANCE_NONE) ? TEST_NONE : TEST_FULL;
 }
 
 
@@ -710,6 +713,70 @@ test_had(void **state)
 }
 
 
+/* another try goes to who is not doubted, or was denied the longest ago */
+
+static void
+test_doubted(void **state)
+{
+    unsigned               method;
+    util_dir_t            *d = *state;
+    sluice_balance_t      *balance;
+    sluice_balance_set_t   had;
+
+    test_open(d, 5);
+    test_conf[4].backup = true;
+
+#define another()                                                             \
+    test_take(balance, &had, SLUICE_BALANCE_MAX, 7, 0, TEST_NOW)
+
+    for (method = 0; method <= SLUICE_BALANCE_HASH; method++) {
+        balance = test_balance(method, 0);
+
+        sluice_member_doubt(test_member(0), TEST_NOW - 10);
+        sluice_member_doubt(test_member(1), TEST_NOW - 40);
+        test_answer(2, SLUICE_ANSWER_DENIED, TEST_NOW - 20, SLUICE_NEVER);
+        sluice_member_doubt(test_member(3), TEST_NOW - 30);
+
+        /* the first is as if there were no doubts */
+
+        memset(&had, 0, sizeof(had));
+        assert_in_range(another(), 0, 3);
+
+        memset(&had, 0, sizeof(had));
+        sluice_balance_set(&had, 1);
+        assert_int_equal(another(), 4);
+        assert_int_equal(another(), 3);
+        assert_int_equal(another(), 2);
+        assert_int_equal(another(), 0);
+        assert_int_equal(another(), TEST_NONE);
+
+        /* one that cannot be had is passed over */
+
+        memset(&had, 0, sizeof(had));
+        sluice_balance_set(&had, 4);
+        sluice_member_cool(test_member(1), TEST_NOW, TEST_NOW + 1000);
+        assert_int_equal(another(), 3);
+        sluice_member_enable(test_member(1));
+
+        /* nor is a backup doubted the last */
+
+        memset(&had, 0, sizeof(had));
+        sluice_balance_set(&had, 1);
+        sluice_member_doubt(test_member(4), TEST_NOW - 50);
+        assert_int_equal(another(), 3);
+        sluice_member_enable(test_member(4));
+        sluice_member_enable(test_member(2));
+
+        assert_true(sluice_pool_forget_slot(&d->dir, 0));
+        free(balance);
+    }
+
+#undef another
+
+    test_close(d);
+}
+
+
 static void
 test_prefer(void **state)
 {
@@ -734,8 +801,8 @@ test_prefer(void **state)
     sluice_member_disable(test_member(0), TEST_NOW);
     assert_int_equal(prefer(0, NULL), 3);
     assert_int_equal(prefer(4, NULL), 1);       /* no such one               */
-    assert_int_equal(prefer(4, &had), TEST_NONE);
-    assert_int_equal(test_look, SLUICE_BALANCE_NONE);
+    assert_int_equal(prefer(4, &had), TEST_FULL);
+    assert_int_equal(test_look, SLUICE_BALANCE_FULL);
 
 #undef prefer
 
@@ -803,15 +870,15 @@ test_max_conns(void **state)
 
         /* nobody knows when one is given back */
 
-        assert_int_equal(test_any(balance, TEST_NOW), TEST_NONE);
+        assert_int_equal(test_any(balance, TEST_NOW), TEST_FULL);
         assert_true(test_retry == SLUICE_NEVER);
-        assert_int_equal(test_any(other, TEST_NOW), TEST_NONE);
+        assert_int_equal(test_any(other, TEST_NOW), TEST_FULL);
 
         /* known to the other one in the same millisecond */
 
         sluice_balance_give(balance, &first);
         assert_int_equal(test_any(other, TEST_NOW), first.member);
-        assert_int_equal(test_any(balance, TEST_NOW), TEST_NONE);
+        assert_int_equal(test_any(balance, TEST_NOW), TEST_FULL);
 
         free(other);
         free(balance);
@@ -829,12 +896,12 @@ test_used(unsigned member, sluice_counts_t counts, uint64_t now)
 {
     unsigned         n;
     uint32_t         window;
-    uint64_t         used;
+    uint64_t         used, most;
     sluice_counts_t  kind;
 
     for (n = 0; n < SLUICE_MEMBER_WINDOWS; n++) {
         if (sluice_member_window(test_member(member), n, now, &kind, &window,
-                                 &used)
+                                 &used, &most)
             && kind == counts)
         {
             return used;
@@ -1191,6 +1258,9 @@ test_early_has_room(void **state)
     assert_true(test_retry == 40000);
     assert_int_equal(sluice_pool_in_flight(&test_pool, test_conf[2].line), 0);
 
+    test_may_early = false;
+    assert_int_equal(test_any(balance, TEST_NOW + 30000), TEST_COOLING);
+    test_may_early = true;
     assert_int_equal(test_any(balance, TEST_NOW + 30000), 2);
     sluice_member_disable(test_member(2), TEST_NOW + 30000);
     assert_int_equal(test_any(balance, TEST_NOW + 31000), TEST_COOLING);
@@ -1231,8 +1301,8 @@ test_results(void **state)
         { { SPENT, SPENT, SPENT },      TEST_NONE, 86400000 },
         { { OPERATOR, OFF, SPENT },     TEST_NONE, 7000 },
         { { COOL, OPEN, COOL },         TEST_NONE, 1000 },
-        { { NO_PLACE, NO_PLACE, OFF },  TEST_NONE, SLUICE_NEVER },
-        { { NO_PLACE, COOL, FULL },     TEST_NONE, 4000 },
+        { { NO_PLACE, NO_PLACE, OFF },  TEST_FULL, SLUICE_NEVER },
+        { { NO_PLACE, COOL, FULL },     TEST_FULL, 4000 },
         { { TRIED, COOL, COOL },        TEST_NONE, 0 },
         { { TRIED, OFF, WELL },         2, 0 },
     };
@@ -1355,6 +1425,7 @@ main(void)
         util_test(test_hash),
         cmocka_unit_test(test_minus_ln),
         util_test(test_had),
+        util_test(test_doubted),
         util_test(test_prefer),
         util_test(test_backups),
         util_test(test_max_conns),

@@ -477,6 +477,46 @@ test_success_ends_a_row(void **state)
 
 
 static void
+test_doubts(void **state)
+{
+    (void) state;
+
+    assert_int_equal(sluice_member_doubted(&m), 0);
+    assert_true(sluice_member_fine(&m));
+
+    sluice_member_doubt(&m, T);
+    sluice_member_doubt(&m, T + 20);
+    sluice_member_doubt(&m, T + 10);
+    assert_int_equal(sluice_member_doubted(&m), T + 20);
+    assert_false(sluice_member_fine(&m));
+    assert_true(sluice_member_healthy(&m));
+
+    /* a success ends it that began no sooner */
+
+    say(WELL, T + 19, T + 30);
+    assert_int_equal(sluice_member_doubted(&m), T + 20);
+    say(CLIENT, T + 25, T + 30);
+    assert_int_equal(sluice_member_doubted(&m), T + 20);
+    say(WELL, T + 20, T + 30);
+    assert_int_equal(sluice_member_doubted(&m), 0);
+    assert_true(sluice_member_fine(&m));
+
+    /* it counts for nothing, before a strike or between two */
+
+    sluice_member_doubt(&m, T + 40);
+    say(DENIED, T + 35, T + 41);
+    sluice_member_doubt(&m, T + 42);
+    say(DENIED, T + 42, T + 43);
+    assert_true(sluice_member_healthy(&m));
+    assert_int_equal(sluice_member_doubted(&m), T + 43);
+    assert_int_equal(say(DENIED, T + 44, T + 45), SLUICE_MEMBER_DISABLED);
+
+    sluice_member_enable(&m);
+    assert_int_equal(sluice_member_doubted(&m), 0);
+}
+
+
+static void
 test_denied_never_disables_if_told_so(void **state)
 {
     unsigned  i;
@@ -614,13 +654,143 @@ test_errors_long_ago_do_not_count(void **state)
     (void) state;
 
     say(ERROR, T, T);
+    say(ERROR, T, T + 100);
+    say(ERROR, T, T + 10101);
+    say(ERROR, T, T + 20101);
+    assert_true(sluice_member_healthy(&m));
+    say(ERROR, T, T + 20102);
+    assert_true(sluice_member_healthy(&m));
+    say(ERROR, T, T + 20103);
+    is(COOLING, T + 25103);
+}
+
+
+/* the first is too long ago, the three last ones are not */
+
+static void
+test_errors_count_from_the_last(void **state)
+{
+    (void) state;
+
+    say(ERROR, T, T);
     say(ERROR, T, T + 9000);
-    say(ERROR, T, T + 10001);
+    assert_int_equal(say(ERROR, T, T + 10001), -1);
+    assert_int_equal(say(ERROR, T, T + 10002), SLUICE_MEMBER_COOLING);
+}
+
+
+/*
+ * Of any errors: the breaker opens on no fewer within the window than it should
+ * have, and at the latest on twice as many but three.
+ */
+
+static void
+test_errors_against_all_of_them(void **state)
+{
+    unsigned  i, n, within, rounds;
+    uint64_t  seed, now, time[256];
+
+    (void) state;
+
+    seed = 1;
+
+    for (rounds = 0; rounds < 20000; rounds++) {
+        memset(&m, 0, sizeof(m));
+        policy.errors = 3 + (uint32_t) (util_random(&seed) % 5);
+        now = T;
+        n = 0;
+        within = 0;
+
+        while (sluice_member_healthy(&m) && n < 256) {
+            now += util_random(&seed)
+                   % (util_random(&seed) % 2 ? 400 : 12000);
+            time[n++] = now;
+
+            for (within = 0, i = 0; i < n; i++) {
+                within += (now - time[i] <= policy.window);
+            }
+
+            say(ERROR, T, now);
+
+            assert_true(sluice_member_healthy(&m)
+                        ? within < 2 * policy.errors - 3
+                        : within >= policy.errors);
+        }
+    }
+}
+
+
+/* well by its header, and cut short: its own beginning ends no such row */
+
+static void
+test_cut(void **state)
+{
+    uint64_t             probe;
+    sluice_member_try_t  try = { .began = T };
+
+    (void) state;
+
+#define cut(what, now)                                                        \
+    sluice_member_cut(&m, &policy, &try, SLUICE_ANSWER_##what, 200, now)
+
+    say(WELL, T, T + 1);
+    assert_int_equal(cut(TIMEOUT, T + 2), -1);
+    say(WELL, T + 10, T + 11);
+    assert_int_equal(cut(ERROR, T + 12), -1);
+    assert_false(sluice_member_fine(&m));
+    assert_int_equal(m.answers[SLUICE_ANSWER_TIMEOUT], 1);
+    assert_int_equal(m.answers[SLUICE_ANSWER_ERROR], 1);
+
+    /* one that comes whole does, whenever it began */
+
+    sluice_member_whole(&m);
+    assert_true(sluice_member_fine(&m));
+    assert_int_equal(cut(ERROR, T + 22), -1);
+    say(WELL, T + 30, T + 31);
+    assert_int_equal(say(ERROR, T + 32, T + 33), -1);
+    assert_int_equal(cut(ERROR, T + 34), SLUICE_MEMBER_COOLING);
+    is(COOLING, T + 5034);
+    assert_int_equal(status().status, 200);
+    assert_true(m.row[SLUICE_ROW_ERRORS] == 0);
+
+    /* of a row without such it ends nothing: it may have begun before */
+
+    sluice_member_enable(&m);
+    say(ERROR, T + 40, T + 41);
+    sluice_member_whole(&m);
+    assert_true(m.row[SLUICE_ROW_ERRORS] != 0);
+
+    /* nor is one that was long ago any sign */
+
+    say(WELL, T + 42, T + 43);
+    assert_int_equal(cut(ERROR, T + 44), -1);
+    assert_int_equal(say(ERROR, T + 20000, T + 20001), -1);
+    say(WELL, T + 20002, T + 20003);
+    assert_true(sluice_member_fine(&m));
+
+    /* a probe's opens the breaker at once, and the operator forgets all */
+
+    test_open_breaker(T + 30000);
+    probe = test_probe(T + 35000);
+    probed(WELL, T + 35000, probe, T + 35100);
     assert_true(sluice_member_healthy(&m));
-    say(ERROR, T, T + 10002);
-    assert_true(sluice_member_healthy(&m));
-    say(ERROR, T, T + 20001);
-    is(COOLING, T + 25001);
+    try.probe = probe;
+    assert_int_equal(cut(TIMEOUT, T + 35200), SLUICE_MEMBER_COOLING);
+    is(COOLING, T + 40200);
+
+    sluice_member_enable(&m);
+    try.probe = 0;
+    assert_int_equal(cut(ERROR, T + 50000), -1);
+    sluice_member_enable(&m);
+    assert_true(sluice_member_fine(&m));
+
+    /* where nothing opens it */
+
+    policy.errors = 0;
+    assert_int_equal(cut(ERROR, T + 50001), -1);
+    assert_true(sluice_member_fine(&m));
+
+#undef cut
 }
 
 
@@ -1463,11 +1633,11 @@ static void
 test_charges(void **state)
 {
     unsigned               i;
-    uint64_t               retry, used;
+    uint64_t               retry, used, most;
     uint32_t               window;
     sluice_counts_t        counts;
     sluice_window_t        w;
-    sluice_member_limit_t  limit, tokens;
+    sluice_member_limit_t  limit, tokens, shown[4];
 
     (void) state;
 
@@ -1501,25 +1671,57 @@ test_charges(void **state)
     assert_true(sluice_member_charge(&m, &tokens, T + 1334, 5, &w, &retry));
 
     assert_true(sluice_member_window(&m, 0, T + 1334, &counts, &window,
-                                     &used));
+                                     &used, &most));
     assert_int_equal(counts, SLUICE_COUNTS_REQUESTS);
     assert_int_equal(window, 1000);
     assert_int_equal(used, 3);
+    assert_int_equal(most, 0);
     assert_true(sluice_member_window(&m, 1, T + 1334, &counts, &window,
-                                     &used));
+                                     &used, &most));
     assert_int_equal(counts, SLUICE_COUNTS_TOKENS);
     assert_int_equal(used, 12);
+    assert_int_equal(most, 0);
     assert_false(sluice_member_window(&m, 2, T + 1334, &counts, &window,
-                                      &used));
+                                      &used, &most));
     assert_false(sluice_member_window(&m, 1, T + 3000, &counts, &window,
-                                      &used));
+                                      &used, &most));
+
+    /* of how much: by what it counts and its length, in any order */
+
+    shown[0] = test_limit(SLUICE_COUNTS_TOKENS, 2678400000u, 1ull << 54);
+    shown[1] = tokens;
+    shown[2] = test_limit(SLUICE_COUNTS_REQUESTS, 2000, 9);
+    shown[3] = limit;
+    sluice_member_limits(&m, shown, 4);
+    assert_true(sluice_member_window(&m, 0, T + 1334, &counts, &window,
+                                     &used, &most));
+    assert_int_equal(most, 3);
+    assert_true(sluice_member_window(&m, 1, T + 1334, &counts, &window,
+                                     &used, &most));
+    assert_int_equal(most, 1u << 25);
+
+    /* the next configuration has only one of them */
+
+    sluice_member_limits(&m, shown, 2);
+    assert_true(sluice_member_window(&m, 0, T + 1334, &counts, &window,
+                                     &used, &most));
+    assert_int_equal(most, 0);
+    assert_true(sluice_member_window(&m, 1, T + 1334, &counts, &window,
+                                     &used, &most));
+    assert_int_equal(most, 1u << 25);
+
+    assert_true(sluice_member_charge(&m, &shown[0], T + 1334, 1ull << 54, &w,
+                                     &retry));
+    assert_true(sluice_member_window(&m, 2, T + 1334, &counts, &window,
+                                     &used, &most));
+    assert_true(used == 1ull << 54 && most == 1ull << 54);
 }
 
 
 static void
 test_settling(void **state)
 {
-    uint64_t               retry, used;
+    uint64_t               retry, used, most;
     uint32_t               window;
     sluice_counts_t        counts;
     sluice_window_t        w;
@@ -1530,7 +1732,8 @@ test_settling(void **state)
     limit = test_limit(SLUICE_COUNTS_TOKENS, 1000, 100);
 
 #define used_is(now, n)                                                       \
-    assert_true(sluice_member_window(&m, 0, now, &counts, &window, &used));   \
+    assert_true(sluice_member_window(&m, 0, now, &counts, &window, &used,     \
+                                     &most));                                 \
     assert_int_equal(used, n)
 
     assert_true(sluice_member_charge(&m, &limit, T, 50, &w, &retry));
@@ -1660,7 +1863,7 @@ static void
 test_unknown_windows(void **state)
 {
     unsigned               i, n;
-    uint64_t               seed, used, retry;
+    uint64_t               seed, used, most, retry;
     uint32_t               window;
     sluice_counts_t        counts;
     sluice_window_t        w;
@@ -1678,7 +1881,11 @@ test_unknown_windows(void **state)
         }
 
         for (n = 0; n < SLUICE_MEMBER_WINDOWS; n++) {
-            if (sluice_member_window(&m, n, T, &counts, &window, &used)) {
+            m.limit[n] = util_random(&seed);
+
+            if (sluice_member_window(&m, n, T, &counts, &window, &used,
+                                     &most))
+            {
                 assert_true(counts < SLUICE_COUNTS && window != 0);
             }
         }
@@ -1796,6 +2003,7 @@ main(void)
         test(test_denied_in_a_row_disable),
         test(test_denied_at_once_are_one),
         test(test_success_ends_a_row),
+        test(test_doubts),
         test(test_denied_never_disables_if_told_so),
         test(test_disabled_is_left_by_the_operator_alone),
         test(test_operator_cools),
@@ -1803,6 +2011,9 @@ main(void)
         test(test_exhausted_until_the_hint),
         test(test_errors_in_a_row_open_the_breaker),
         test(test_errors_long_ago_do_not_count),
+        test(test_errors_count_from_the_last),
+        test(test_errors_against_all_of_them),
+        test(test_cut),
         test(test_errors_never_open_it_if_told_so),
         test(test_one_probe_at_a_time),
         test(test_probe_well_after_its_deadline),

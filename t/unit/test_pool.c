@@ -643,6 +643,87 @@ test_max(void **state)
 }
 
 
+/* of who is killed with a probe: at once, if nobody else may have it */
+
+static void
+test_forget_probe(void **state)
+{
+    uint64_t               probe;
+    util_dir_t            *d = *state;
+    sluice_pool_t          pool, proxies;
+    sluice_member_t       *m;
+    sluice_member_try_t    try = { .began = 1000 };
+    sluice_member_status_t  status;
+
+    static const sluice_member_policy_t  policy = {
+        .cool = 100000, .cool_max = 100000, .errors = 1, .window = 1000,
+        .open = 1000, .open_max = 1000
+    };
+
+#define judge(answer)                                                         \
+    (void) sluice_member_answer(m, &policy, &try, SLUICE_ANSWER_##answer,     \
+                                SLUICE_REASON_STATUS, 0, SLUICE_NEVER, 1000)
+
+    test_open(d, &pool);
+    m = &pool.members[0];
+    assert_int_equal(test_member(&pool, 1, "a"), 0);
+
+    judge(ERROR);
+    assert_int_equal(sluice_member_trying(m), 0);
+
+    sluice_pool_take(&pool, 0, 7);
+    probe = sluice_member_probe(m, 2000, 60000);
+    assert_true(probe != 0 && sluice_member_trying(m) == probe);
+
+    /* another one has a place: it may be his */
+
+    sluice_pool_take(&pool, 0, 8);
+    assert_true(sluice_pool_forget_slot(&d->dir, 7));
+    assert_int_equal(sluice_member_trying(m), probe);
+    sluice_pool_give(&pool, 0, 8);
+
+    /* nobody has, and whoever is reclaimed next finds it */
+
+    assert_true(sluice_pool_forget_slot(&d->dir, 9));
+    assert_int_equal(sluice_member_trying(m), 0);
+    sluice_member_status(m->state, &status);
+    assert_int_equal(status.state, SLUICE_MEMBER_COOLING);
+    assert_true(status.probe && status.until == 2000);
+    assert_true(sluice_member_probe(m, 2001, 60000) != 0);
+
+    /* an early try, too: the rest remains, and another may be sent */
+
+    sluice_member_enable(m);
+    judge(COOL);
+    sluice_pool_take(&pool, 0, 7);
+    probe = sluice_pool_early(&pool, 0, 20000, 60000);
+    assert_true(probe != 0 && sluice_member_trying(m) == probe);
+    assert_false(sluice_pool_early_due(&pool, 22000, 60000));
+    assert_true(sluice_pool_forget_slot(&d->dir, 7));
+    assert_int_equal(sluice_member_trying(m), 0);
+    assert_true(sluice_pool_early_due(&pool, 22000, 60000));
+    sluice_member_status(m->state, &status);
+    assert_int_equal(status.state, SLUICE_MEMBER_COOLING);
+    assert_int_equal(status.until, 101000);
+
+    /* who probes a proxy has no place */
+
+    assert_int_equal(sluice_pool_open(&d->dir, SLUICE_POOL_PROXIES, "p",
+                                      &proxies, &test_error), SLUICE_OK);
+    m = &proxies.members[0];
+    assert_int_equal(test_member(&proxies, 1, "a"), 0);
+    judge(ERROR);
+    probe = sluice_member_probe(m, 2000, 60000);
+    assert_true(sluice_pool_forget_slot(&d->dir, 7));
+    assert_int_equal(sluice_member_trying(m), probe);
+
+#undef judge
+
+    sluice_pool_close(&d->dir, &pool);
+    sluice_pool_close(&d->dir, &proxies);
+}
+
+
 static void
 test_stale(void **state)
 {
@@ -747,6 +828,7 @@ main(void)
         util_test(test_in_flight),
         util_test(test_others),
         util_test(test_max),
+        util_test(test_forget_probe),
         util_test(test_stale),
         util_test(test_layout),
         util_test(test_unpublished)
