@@ -18,8 +18,7 @@ static ngx_int_t ngx_http_sluice_try_again(ngx_http_sluice_try_t *t,
     sluice_answer_t answer);
 static ngx_uint_t ngx_http_sluice_try_origin_failed(
     ngx_http_sluice_try_t *t);
-static ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
-    sluice_answer_t answer);
+static ngx_uint_t ngx_http_sluice_try_after(ngx_uint_t status);
 static sluice_answer_t ngx_http_sluice_key_answer(
     ngx_http_sluice_pool_t *pool, ngx_uint_t status);
 static uint64_t ngx_http_sluice_key_hint(ngx_http_request_t *r,
@@ -233,11 +232,18 @@ ngx_http_sluice_try_judge(ngx_http_sluice_try_t *t, sluice_answer_t answer,
 static ngx_int_t
 ngx_http_sluice_try_again(ngx_http_sluice_try_t *t, sluice_answer_t answer)
 {
+    ngx_uint_t            status;
     ngx_http_upstream_t  *u;
 
     u = t->u;
 
-    if (!ngx_http_sluice_try_wanted(t, answer)
+    /* a quota error is one, whatever status it comes with */
+
+    status = (answer == SLUICE_ANSWER_EXHAUSTED) ? 402
+                                                 : u->headers_in.status_n;
+
+    if (!ngx_http_sluice_try_wanted(t, answer,
+                                    ngx_http_sluice_try_after(status))
         || ngx_http_sluice_try_next(t) != NGX_OK)
     {
         return NGX_OK;
@@ -300,15 +306,12 @@ ngx_http_sluice_try_origin_failed(ngx_http_sluice_try_t *t)
 }
 
 
-/* whether another key is asked for, and may be tried */
+/* what it is called in sluice_key_next */
 
 static ngx_uint_t
-ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer)
+ngx_http_sluice_try_after(ngx_uint_t status)
 {
-    ngx_uint_t            i, mask, status;
-    ngx_msec_t            spent;
-    ngx_http_request_t   *r;
-    ngx_http_upstream_t  *u;
+    ngx_uint_t  i;
 
     static struct {
         ngx_uint_t  status;
@@ -325,6 +328,26 @@ ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer)
         { 529, NGX_HTTP_SLUICE_NEXT_529 }
     };
 
+    for (i = 0; i < sizeof(next) / sizeof(next[0]); i++) {
+        if (next[i].status == status) {
+            return next[i].mask;
+        }
+    }
+
+    return 0;
+}
+
+
+/* whether another key is asked for after that, and may be tried */
+
+ngx_uint_t
+ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer,
+    ngx_uint_t mask)
+{
+    ngx_msec_t            spent;
+    ngx_http_request_t   *r;
+    ngx_http_upstream_t  *u;
+
     if (answer == SLUICE_ANSWER_WELL || !t->hooked
         || t->tries >= t->conf->key_tries)
     {
@@ -334,18 +357,6 @@ ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer)
     r = t->request;
     u = t->u;
 
-    /* a quota error is one, whatever status it comes with */
-
-    status = (answer == SLUICE_ANSWER_EXHAUSTED) ? 402
-                                                 : u->headers_in.status_n;
-    mask = 0;
-
-    for (i = 0; i < sizeof(next) / sizeof(next[0]); i++) {
-        if (next[i].status == status) {
-            mask = next[i].mask;
-        }
-    }
-
     if ((t->conf->key_next & (mask|NGX_HTTP_SLUICE_NEXT_OFF)) != mask
         || mask == 0)
     {
@@ -354,7 +365,7 @@ ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer)
 
     /* what a key was refused for has not been done, what failed may have */
 
-    if (answer == SLUICE_ANSWER_ERROR
+    if ((answer == SLUICE_ANSWER_ERROR || answer == SLUICE_ANSWER_TIMEOUT)
         && (r->method & (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH))
         && !(t->conf->key_next & NGX_HTTP_SLUICE_NEXT_NON_IDEMPOTENT))
     {

@@ -44,7 +44,7 @@ static ngx_int_t ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
 static void ngx_http_sluice_try_anew(ngx_http_upstream_rr_peer_data_t *rrp);
 static void ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
-static void ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
+static ngx_uint_t ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_keep(ngx_http_upstream_t *u);
 static ngx_int_t ngx_http_sluice_try_reinit_request(ngx_http_request_t *r);
@@ -640,9 +640,11 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_sluice_try_t *t = data;
 
+    ngx_uint_t            wanted;
     ngx_http_upstream_t  *u;
 
     u = t->u;
+    wanted = 0;
 
     ngx_http_sluice_try_went(t);
 
@@ -650,7 +652,7 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
         ngx_http_sluice_try_unfinished(t);
 
     } else if ((state & NGX_PEER_FAILED) && !t->parsed) {
-        ngx_http_sluice_try_failed(pc, t);
+        wanted = ngx_http_sluice_try_failed(pc, t);
     }
 
     if (t->again != NULL) {
@@ -677,6 +679,17 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
 
     if ((state & NGX_PEER_FAILED) && u->request_sent && t->former) {
         (void) ngx_http_sluice_try_pass(t, 0);
+    }
+
+    /* an only server has no tries left, and is well for another key */
+
+    if (wanted && ngx_http_sluice_try_next(t) == NGX_OK
+        && ngx_http_sluice_try_pass(t, NGX_HTTP_UPSTREAM_FT_ERROR
+                                       |NGX_HTTP_UPSTREAM_FT_TIMEOUT)
+           == NGX_OK)
+    {
+        t->again->next_upstream &= ~NGX_HTTP_UPSTREAM_FT_OFF;
+        pc->tries = ngx_max(pc->tries, 1);
     }
 }
 
@@ -716,9 +729,9 @@ ngx_http_sluice_try_end(ngx_http_sluice_try_t *t)
 }
 
 
-/* there was no answer */
+/* there was no answer; returns whether another key is wanted for it */
 
-static void
+static ngx_uint_t
 ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t)
 {
@@ -733,20 +746,20 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
         && !(c != NULL && c->read->timedout))
     {
         t->stale = 1;
-        return;
+        return 0;
     }
 
     /* that server's fault, unless it was the last one */
 
     if (!ngx_http_sluice_try_sent(t)) {
         t->unmet = !ngx_http_sluice_egress_blamed(t->ctx->egress);
-        return;
+        return 0;
     }
 
     /* the proxy's, perhaps */
 
     if (ngx_http_sluice_egress_broken(t->ctx->egress)) {
-        return;
+        return 0;
     }
 
     answer = (c != NULL && (c->read->timedout || c->write->timedout))
@@ -754,6 +767,11 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
 
     ngx_http_sluice_key_judge(t->request, t->ctx, answer,
                               SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
+
+    return ngx_http_sluice_try_wanted(t, answer,
+                                      answer == SLUICE_ANSWER_TIMEOUT
+                                      ? NGX_HTTP_SLUICE_NEXT_TIMEOUT
+                                      : NGX_HTTP_SLUICE_NEXT_ERROR);
 }
 
 

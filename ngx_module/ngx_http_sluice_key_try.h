@@ -83,6 +83,8 @@ ngx_int_t ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t,
 ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
 void ngx_http_sluice_try_unfinished(ngx_http_sluice_try_t *t);
 void ngx_http_sluice_try_ended(ngx_http_sluice_try_t *t, ngx_int_t rc);
+ngx_uint_t ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t,
+    sluice_answer_t answer, ngx_uint_t mask);
 
 /* key_body */
 ngx_int_t ngx_http_sluice_key_body(ngx_http_request_t *r,

@@ -56,6 +56,8 @@ static ngx_conf_enum_t  ngx_http_sluice_log_levels[] = {
 /* as those of proxy_next_upstream */
 
 static ngx_conf_bitmask_t  ngx_http_sluice_key_nexts[] = {
+    { ngx_string("error"), NGX_HTTP_SLUICE_NEXT_ERROR },
+    { ngx_string("timeout"), NGX_HTTP_SLUICE_NEXT_TIMEOUT },
     { ngx_string("http_401"), NGX_HTTP_SLUICE_NEXT_401 },
     { ngx_string("http_402"), NGX_HTTP_SLUICE_NEXT_402 },
     { ngx_string("http_403"), NGX_HTTP_SLUICE_NEXT_403 },
