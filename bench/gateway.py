@@ -11,6 +11,7 @@ and compared within a round; medians of the ratios are told.
 
 import os
 import re
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -63,13 +64,17 @@ http {
 }
 """
 
-BARE = ("", 'proxy_set_header Authorization "Bearer sk-fixed";')
+# as long as those of an API are
+KEYS = ["sk-proj-%d" % i + "0123456789abcdef" * 3 for i in range(8)]
+
+BARE = ("", 'proxy_set_header Authorization "Bearer %s";' % KEYS[0])
 
 FULL = ("""
     sluice_dir %(files)s;
     sluice_ring 8m;
     sluice_limit_zone $sluice_client zone=rpm:16m window=1m;
-    sluice_key_pool api { key sk-a id=a; key sk-b id=b; }
+    sluice_key_pool api {
+""" + "key %s id=a; key %s id=b; }" % tuple(KEYS[:2]) + """
 """, """
             sluice_client $http_authorization;
             sluice_limit zone=rpm limit=8000000;
@@ -86,7 +91,7 @@ FIXED = ("sluice_dir %(files)s;", BARE[1])
 POOL = ("""
     sluice_dir %(files)s;
     sluice_key_pool api {
-""" + "".join("        key sk-fixe%d id=%d;\n" % (i, i) for i in range(8)) + """
+""" + "".join("        key %s id=%s;\n" % (key, key[8]) for key in KEYS) + """
     }
 """, """
             sluice_key api;
@@ -106,8 +111,7 @@ LOG = ("""
     access_log %(dir)s/usage.log usage buffer=64k flush=1s;
 """, """
             limit_req zone=rps burst=1000000 nodelay;
-            proxy_set_header Authorization "Bearer sk-fixed";
-""")
+""" + BARE[1])
 
 #            configuration, module, sluiced
 FLAVOURS = {
@@ -311,6 +315,10 @@ def _callgrind(build, name, requests):
                                 str(requests), "4", "0",
                                 os.path.join(dir, "answers")],
                                check=True, capture_output=True)
+
+                # nginx may be about to wait, and not see the first one
+                process.send(signal.SIGTERM)
+                time.sleep(0.5)
                 process.stop(timeout=30)
             with open(out) as file:
                 return int(re.search(r"(?m)^(?:summary|totals): (\d+)",

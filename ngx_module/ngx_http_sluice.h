@@ -237,6 +237,7 @@ typedef struct {
 typedef struct {
     ngx_str_t                   id;             /* with a NUL behind it      */
     ngx_str_t                   secret;
+    size_t                      rare;           /* a byte of it: its place   */
     ngx_str_t                   proxy;          /* its own; NULL: any        */
     ngx_uint_t                  strict;         /* ... or none               */
     sluice_member_t            *line;           /* in the pool's file        */

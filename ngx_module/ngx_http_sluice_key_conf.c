@@ -10,6 +10,7 @@ static ngx_http_sluice_pool_t *ngx_http_sluice_pool(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name);
 static char *ngx_http_sluice_pool_key(ngx_conf_t *cf, void *conf);
 static char *ngx_http_sluice_pool_keys(ngx_conf_t *cf, void *conf);
+static size_t ngx_http_sluice_rare_byte(ngx_str_t *secret);
 static ngx_int_t ngx_http_sluice_pool_add(ngx_conf_t *cf,
     ngx_http_sluice_pool_t *pool, ngx_http_sluice_key_t *key,
     sluice_balance_conf_t *member);
@@ -333,6 +334,38 @@ ngx_http_sluice_pool_keys(ngx_conf_t *cf, void *conf)
 }
 
 
+/*
+ * The place of the byte that an answer is searched for the key by.  Headers
+ * are lower case and digits mostly: capitals are the least of them, but for
+ * those that names and dates begin with.
+ */
+
+static size_t
+ngx_http_sluice_rare_byte(ngx_str_t *secret)
+{
+    u_char  *p;
+    size_t   i, at, rank, best;
+
+    static u_char  common[] = "QZYVUKBIGNMJLORFWPEHDXTSAC_qzjxvkbywfgmphucl"
+                              "9876543210dsnrioate-";
+
+    at = 0;
+    best = sizeof(common);
+
+    for (i = 0; i < secret->len; i++) {
+        p = (u_char *) ngx_strchr(common, secret->data[i]);
+        rank = (p != NULL) ? (size_t) (p - common) : 0;
+
+        if (rank < best) {
+            best = rank;
+            at = i;
+        }
+    }
+
+    return at;
+}
+
+
 static ngx_int_t
 ngx_http_sluice_pool_add(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool,
     ngx_http_sluice_key_t *key, sluice_balance_conf_t *member)
@@ -375,6 +408,8 @@ ngx_http_sluice_pool_add(ngx_conf_t *cf, ngx_http_sluice_pool_t *pool,
                            &key->id, &pool->named.name,
                            NGX_HTTP_SLUICE_MASK_MIN);
     }
+
+    key->rare = ngx_http_sluice_rare_byte(&key->secret);
 
     if (pool->keys.nelts == SLUICE_BALANCE_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
