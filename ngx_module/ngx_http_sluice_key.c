@@ -300,8 +300,14 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
         return;
     }
 
+    /* now it is known whom the denials before it are to be blamed on */
+
     if (answer == SLUICE_ANSWER_WELL || answer == SLUICE_ANSWER_CLIENT) {
         ctx->allowed = 1;
+
+        if (ctx->denied != NULL) {
+            ngx_http_sluice_key_blame(ctx);
+        }
     }
 
     if (answer == SLUICE_ANSWER_WELL && sluice_member_fine(ctx->key->line)) {

@@ -41,8 +41,6 @@ struct sluice_balance_s {
     unsigned                      nbackups;
     unsigned                      slot;
     int32_t                       sum;      /* of weights, without backups   */
-    unsigned                      turn;     /* round robin's, of equals      */
-    bool                          equal;    /* all weights are               */
     bool                          counts;   /* it matters what is in flight  */
     bool                          at_once;  /* all members in turn           */
 };
@@ -124,13 +122,11 @@ sluice_balance_init(void *memory, sluice_pool_t *pool,
     balance->conf = conf;
     balance->method = method;
     balance->n = n;
-    balance->equal = true;
     balance->counts = (method == SLUICE_BALANCE_LEAST_USED
                        || method == SLUICE_BALANCE_RANDOM);
 
     for (i = 0; i < n; i++) {
         balance->nbackups += conf[i].backup;
-        balance->equal &= (conf[i].weight == conf[0].weight);
         balance->all[i] = (uint16_t) i;
     }
 
@@ -384,8 +380,7 @@ sluice_balance_drop(sluice_balance_t *balance, sluice_balance_pick_t *pick,
  * Smooth weighted round robin, as nginx's: each grows by its weight, and the
  * largest is taken and loses the sum, by sluice_balance_taken(); or it could
  * not be taken, and all is as if it had not been asked, by
- * sluice_balance_return().  Equals come in their order, so that the next of
- * them is known without a look at all.
+ * sluice_balance_return().
  */
 
 static unsigned
@@ -400,19 +395,6 @@ sluice_balance_round_robin(sluice_balance_t *balance,
     at = turns[0];
     best = INT32_MIN;
     sum = 0;
-
-    if (balance->equal) {
-        pick->nturns = 0;
-        pick->sum = 0;
-
-        for (k = 0; k < n; k++) {
-            if (turns[k] >= balance->turn) {
-                return turns[k];
-            }
-        }
-
-        return at;
-    }
 
     for (k = 0; k < n; k++) {
         i = turns[k];
@@ -437,7 +419,6 @@ static void
 sluice_balance_taken(sluice_balance_t *balance,
     const sluice_balance_pick_t *pick, unsigned taken)
 {
-    balance->turn = taken + 1;
     balance->peer[taken].current -= pick->sum;
 }
 
@@ -466,7 +447,7 @@ static unsigned
 sluice_balance_at_once(sluice_balance_t *balance, sluice_balance_pick_t *pick)
 {
     int32_t                 best;
-    unsigned                i, n;
+    unsigned                n;
     sluice_balance_peer_t  *peer, *end, *at;
 
     if (!balance->at_once || pick->had != &sluice_balance_none_had) {
@@ -475,18 +456,6 @@ sluice_balance_at_once(sluice_balance_t *balance, sluice_balance_pick_t *pick)
 
     n = balance->n - balance->nbackups;
     peer = balance->peer;
-
-    pick->list = balance->all;
-    pick->n = n;
-    pick->nturns = 0;
-    pick->sum = 0;
-
-    if (balance->equal) {
-        i = (balance->turn < n) ? balance->turn : 0;
-
-        return sluice_member_healthy(peer[i].member) ? i : SLUICE_BALANCE_MAX;
-    }
-
     end = peer + n;
     at = peer;
     best = INT32_MIN;
@@ -505,6 +474,8 @@ sluice_balance_at_once(sluice_balance_t *balance, sluice_balance_pick_t *pick)
         }
     }
 
+    pick->list = balance->all;
+    pick->n = n;
     pick->turns = balance->all;
     pick->nturns = n;
     pick->sum = balance->sum;
@@ -1081,7 +1052,6 @@ sluice_balance_start(sluice_balance_t *balance, unsigned slot, uint64_t seed)
     balance->slot = slot;
     balance->seed = seed;
     balance->looked = SLUICE_NEVER;
-    balance->turn = 0;
 
     for (i = 0; i < balance->n; i++) {
         balance->peer[i].current = 0;

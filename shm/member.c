@@ -596,7 +596,7 @@ sluice_row_last(sluice_u128_t row)
 
 /*
  * One more in a row: how many it are then, and in *row what stands there.  A
- * try that began before the last strike was counted is no other one; errors
+ * try that began before the last denial was counted is no other one; errors
  * longer ago than the window do not count any more.  When the first of them is
  * that old, the last one is the only other whose time is known, so they may be
  * too few by then, but never too many.  cut: SLUICE_ROW_CUT, or 0; one such
@@ -622,9 +622,11 @@ sluice_member_count(sluice_member_t *member, sluice_member_row_t kind,
 
         if (kind == SLUICE_ROW_DENIED) {
 
-            if (count != 0 && try->began < last) {
+            if (count != 0 && try->began < first) {
                 return 0;
             }
+
+            first = now;
 
         } else if (now > first && now - first > policy->window) {
             count = (now <= last || now - last <= policy->window);
@@ -635,7 +637,6 @@ sluice_member_count(sluice_member_t *member, sluice_member_row_t kind,
 
         if (count == 0) {
             first = now;
-            last = now;
         }
 
         last = (now > last) ? now : last;
@@ -649,13 +650,16 @@ sluice_member_count(sluice_member_t *member, sluice_member_row_t kind,
 }
 
 
-/* nothing is left of what was counted before the try began */
+/*
+ * Nothing is left of what was counted before the try began.  A doubt that came
+ * later stays, and keeps no strike alive that came before it.
+ */
 
 static void
 sluice_member_clear(sluice_member_t *member, sluice_member_row_t kind,
     uint64_t began)
 {
-    sluice_u128_t  old;
+    sluice_u128_t  old, new;
 
     if (sluice_member_row_empty(member, kind)) {
         return;
@@ -665,10 +669,24 @@ sluice_member_clear(sluice_member_t *member, sluice_member_row_t kind,
 
     /* each that was cut has begun as this one: it tells nothing about them */
 
-    while (began >= sluice_row_last(old) && sluice_row_cut(old) == 0
-           && !sluice_cas16(&member->row[kind], &old, 0))
-    {
-        /* void */
+    while (sluice_row_cut(old) == 0) {
+
+        if (began >= sluice_row_last(old)) {
+            new = 0;
+
+        } else if (kind == SLUICE_ROW_DENIED && sluice_row_count(old) != 0
+                   && began >= sluice_row_first(old))
+        {
+            new = sluice_row_pack(0, sluice_row_first(old),
+                                  sluice_row_last(old));
+
+        } else {
+            break;
+        }
+
+        if (sluice_cas16(&member->row[kind], &old, new)) {
+            break;
+        }
     }
 }
 

@@ -95,7 +95,8 @@ typedef enum {
 
 /*
  * Failures in a row: {cut:1, count:31, first:48, last:48}, times in ms; 0:
- * none.  A row of DENIED with times and a count of 0 is a doubt.
+ * none.  Of DENIED the first time is that of the last one that counted, and the
+ * last one of the last doubt; with a count of 0 it is nothing but a doubt.
  */
 typedef enum {
     SLUICE_ROW_ERRORS = 0,      /* ERROR, TIMEOUT, CONNECT: the breaker's;

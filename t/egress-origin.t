@@ -151,7 +151,7 @@ status=500 tries=1
 ["C", "C"]
 --- x_keys
 p a in_flight=0 state=cooling
-p b in_flight=0 denied=2
+p b in_flight=0 denied=1
 p c in_flight=0 used=2
 --- x_records
 keys=~^429@a.401@b.200@c$ tunnels=0:connected@eu1+1:reused@eu1+2:reused@eu1

@@ -107,9 +107,9 @@ __DATA__
 --- x_curl_out
 B
 C
-A
 C
 A
+C
 --- request
 GET /
 --- response_body: A

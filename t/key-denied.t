@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 215;
+plan tests => 219;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -266,3 +266,38 @@ many f state=healthy denied=0
 only b used=0
 p a used=0
 p b used=0
+
+
+
+=== TEST 12: it is told when the other key's answer begins, not when that ends
+--- http_config
+    sluice_key_pool slow { key sk-revoked id=a; key sk-well id=b backup; }
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        root $TEST_NGINX_SERVER_ROOT/html;
+        limit_rate 300;
+        if ($http_authorization ~ revoked) { return 401; }
+    }
+--- user_files eval
+[["slow", "x" x 300]]
+--- config
+    location = /slow {
+        sluice_key slow;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+--- x_curl
++0 -o /dev/null -w '%{http_code} ' http://127.0.0.1:$SERVER/slow
++150 -o /dev/null -w '%{http_code} ' http://127.0.0.1:$SERVER/slow
++300 -o /dev/null -w '%{http_code} ' http://127.0.0.1:$SERVER/slow
++450 -o /dev/null -w '%{http_code} ' http://127.0.0.1:$SERVER/slow
+--- x_curl_out chomp
+200 200 200 200 
+--- x_members
+only b used=0
+p a used=1
+p b used=1
+slow a used=3 state=disabled denied=3
+slow b used=4 state=healthy
+--- request
+GET /t
+--- response_body: 200

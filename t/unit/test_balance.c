@@ -327,6 +327,51 @@ test_round_robin(void **state)
 }
 
 
+/* first tries stay even, and so do others, where one member always fails */
+
+static void
+test_round_robin_again(void **state)
+{
+    int                    member;
+    unsigned               n, i, first[5], other[5];
+    util_dir_t            *d = *state;
+    sluice_balance_t      *balance;
+    sluice_balance_set_t   had;
+
+    for (n = 2; n < 5; n++) {
+        test_open(d, n);
+        balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+        memset(first, 0, sizeof(first));
+        memset(other, 0, sizeof(other));
+
+        for (i = 0; i < n * (n - 1) * 100; i++) {
+            memset(&had, 0, sizeof(had));
+            member = test_take(balance, &had, SLUICE_BALANCE_MAX, 0, 0,
+                               TEST_NOW);
+            first[member]++;
+            sluice_balance_give(balance, &test_hold);
+
+            if (member == 0) {
+                member = test_take(balance, &had, SLUICE_BALANCE_MAX, 0, 0,
+                                   TEST_NOW);
+                other[member]++;
+                sluice_balance_give(balance, &test_hold);
+            }
+        }
+
+        assert_int_equal(other[0], 0);
+
+        for (i = 0; i < n; i++) {
+            assert_in_range(first[i], (n - 1) * 100 - 2, (n - 1) * 100 + 2);
+            assert_in_range(other[i], i ? 98 : 0, i ? 102 : 0);
+        }
+
+        free(balance);
+        test_close(d);
+    }
+}
+
+
 /* a rival fills the window of the one whose turn it is: others keep theirs */
 
 static void
@@ -796,11 +841,11 @@ test_prefer(void **state)
     assert_int_equal(prefer(2, &had), 2);
     assert_int_equal(prefer(2, &had), 1);       /* had                       */
     assert_int_equal(prefer(1, &had), 3);
-    assert_int_equal(prefer(2, NULL), 1);       /* no place                  */
+    assert_int_equal(prefer(2, NULL), 3);       /* no place                  */
     assert_int_equal(prefer(0, NULL), 0);       /* a backup is well, too     */
     sluice_member_disable(test_member(0), TEST_NOW);
-    assert_int_equal(prefer(0, NULL), 3);
-    assert_int_equal(prefer(4, NULL), 1);       /* no such one               */
+    assert_int_equal(prefer(0, NULL), 1);
+    assert_int_equal(prefer(4, NULL), 3);       /* no such one               */
     assert_int_equal(prefer(4, &had), TEST_FULL);
     assert_int_equal(test_look, SLUICE_BALANCE_FULL);
 
@@ -1419,6 +1464,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         util_test(test_round_robin),
+        util_test(test_round_robin_again),
         util_test(test_round_robin_failed),
         util_test(test_least_used),
         util_test(test_random),

@@ -513,6 +513,24 @@ test_doubts(void **state)
 
     sluice_member_enable(&m);
     assert_int_equal(sluice_member_doubted(&m), 0);
+
+    /* nor does it keep a strike from counting, or from being forgiven */
+
+    say(DENIED, T + 50, T + 60);
+    sluice_member_doubt(&m, T + 75);
+    say(DENIED, T + 61, T + 80);
+    sluice_member_doubt(&m, T + 95);
+    assert_int_equal(say(DENIED, T + 81, T + 100), SLUICE_MEMBER_DISABLED);
+
+    sluice_member_enable(&m);
+    say(DENIED, T + 150, T + 160);
+    say(DENIED, T + 161, T + 170);
+    sluice_member_doubt(&m, T + 180);
+    say(WELL, T + 172, T + 190);
+    assert_int_equal(sluice_member_doubted(&m), T + 180);
+    say(DENIED, T + 181, T + 191);
+    say(DENIED, T + 192, T + 193);
+    assert_true(sluice_member_healthy(&m));
 }
 
 
