@@ -406,6 +406,7 @@ typedef struct {
     uint64_t                    decided;        /* zones, by their bits      */
     ngx_http_sluice_charge_t   *charges;
     ngx_uint_t                  ncharges;
+    ngx_uint_t                  foreseen;       /* the last of them: not made */
     uint64_t                    held;           /* conn zones, by their bits */
     ngx_http_sluice_place_t    *places;
     ngx_uint_t                  nplaces;

@@ -134,10 +134,15 @@ static ngx_int_t
 ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     ngx_http_sluice_ctx_t *ctx)
 {
-    uint64_t                      now, retry;
+    uint64_t                      now, retry, held;
     ngx_int_t                     rc, key;
     ngx_uint_t                    first, status;
     ngx_http_sluice_main_conf_t  *smcf;
+
+    /* what a refusal would have been charged is not this location's */
+
+    ctx->ncharges -= ctx->foreseen;
+    ctx->foreseen = 0;
 
     /* one reading for the key, for the record and for the limits */
 
@@ -166,6 +171,8 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
         {
             return NGX_AGAIN;
         }
+
+        ctx->waits = 0;
     }
 
     /* before the refusal for a key: that one is recorded, too */
@@ -234,6 +241,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     /* places before charges: they are given back as if never taken */
 
     first = ctx->nplaces;
+    held = ctx->held;
     rc = NGX_OK;
 
     if (slcf->conns != NULL) {
@@ -255,6 +263,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 
         if (rc == NGX_ERROR) {
             ctx->nplaces = first;       /* as with charges: nothing is told */
+            ctx->held = held;           /* ... and another location decides */
         }
 
         return ngx_http_sluice_refused(r, slcf, ctx,
@@ -371,7 +380,6 @@ ngx_http_sluice_wait(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     if (spent >= slcf->key->wait
         || (!ctx->full && retry > slcf->key->wait - spent))
     {
-        ctx->waits = 0;
         return NGX_DECLINED;
     }
 

@@ -104,10 +104,21 @@ ngx_http_sluice_try_mask(ngx_http_sluice_try_t *t)
         return;
     }
 
-    end = memmem(start, last - start, CRLF CRLF, 4);
+    /* an empty line ends it, which nginx takes for one without a CR as well */
 
-    if (end == NULL) {
-        end = last;
+    for (end = start; end < last; end++) {
+        end = memchr(end, LF, last - end);
+
+        if (end == NULL) {
+            end = last;
+            break;
+        }
+
+        if ((end + 1 < last && end[1] == LF)
+            || (end + 2 < last && end[1] == CR && end[2] == LF))
+        {
+            break;
+        }
     }
 
     while (p != NULL && p < end) {

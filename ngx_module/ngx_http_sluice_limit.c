@@ -169,6 +169,8 @@ ngx_http_sluice_limit_foresee(ngx_http_request_t *r,
         return;
     }
 
+    ctx->foreseen = ctx->ncharges - first;
+
     for (i = first; i < ctx->ncharges; i++) {
         c = &ctx->charges[i];
 

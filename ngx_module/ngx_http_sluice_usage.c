@@ -439,18 +439,49 @@ ngx_http_sluice_cached(ngx_http_request_t *r)
 {
 #if (NGX_HTTP_CACHE)
 
+    ngx_uint_t                  i, n;
+    ngx_http_upstream_state_t  *state;
+
     if (r->upstream == NULL) {
         return 0;
+    }
+
+    n = 0;
+    state = NULL;
+
+    if (r->upstream_states != NULL) {
+        n = r->upstream_states->nelts;
+        state = r->upstream_states->elts;
     }
 
     /* r->cached stays set when an upstream is asked after all: error_page */
 
     switch (r->upstream->cache_status) {
 
-    case NGX_HTTP_CACHE_HIT:
     case NGX_HTTP_CACHE_STALE:
-    case NGX_HTTP_CACHE_UPDATING:
     case NGX_HTTP_CACHE_REVALIDATED:
+
+        /* its own tries, behind what stands between it and one before it */
+
+        while (n > 0 && state[n - 1].peer != NULL) {
+            n--;
+        }
+
+        /* fall through */
+
+    case NGX_HTTP_CACHE_HIT:
+    case NGX_HTTP_CACHE_UPDATING:
+
+        /* one before it has answered, and sent us here: X-Accel-Redirect */
+
+        for (i = 0; i < n; i++) {
+            if (state[i].peer != NULL
+                && state[i].status < NGX_HTTP_BAD_REQUEST)
+            {
+                return 0;
+            }
+        }
+
         return 1;
     }
 

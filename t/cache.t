@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 36;
+plan tests => 44;
 
 run_tests();
 
@@ -176,3 +176,38 @@ STALE 50
 UPDATING 20
 UPDATING 20
 50
+
+
+
+=== TEST 4: what sent the request to the cache has cost them
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_limit_zone all zone=tpm:64k window=1h unit=tokens;
+    proxy_cache_path $TEST_NGINX_SERVER_ROOT/proxy_cache keys_zone=c:1m;
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        add_header X-Used 20 always;
+        location = /first { add_header X-Accel-Redirect /cached; return 200; }
+        location / { return 200 "ok\n"; }
+    }
+--- config
+    sluice_limit_headers on;
+    sluice_limit zone=tpm limit=100 weight=30 settle=$upstream_http_x_used;
+    location = /first {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /cached {
+        proxy_cache c;
+        proxy_cache_valid any 1h;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /look {
+        sluice_limit zone=tpm limit=100 weight=0;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /first", "GET /first", "GET /cached", "GET /look"]
+--- error_code eval
+[200, 200, 200, 200]
+--- raw_response_headers_like eval
+['r=70', 'r=50', 'r=30', 'r=60']

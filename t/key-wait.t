@@ -6,13 +6,14 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 112;
+plan tests => 114;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
 Sluice::Upstream::start(
     '/300ms' => [\0.3, answer(200, 'ok')],
     '/500ms' => [\0.5, answer(200, 'ok')],
+    '/900ms' => [\0.9, answer(200, 'ok')],
 );
 
 add_block_preprocessor(sub {
@@ -445,3 +446,35 @@ GET /404
 --- error_code: 404
 --- x_counters
 admitted=4 refused_key=0
+
+
+
+=== TEST 25: each location waits for as long as it says
+--- x_keys: key sk-1 id=a max_conns=1;
+--- x_wait: wait=2s
+--- http_config
+    sluice_key_pool other { key sk-2 id=b max_conns=1; }
+--- config
+    location = /busy {
+        sluice_key other;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SLUICE_PORT/900ms;
+    }
+    location = /first {
+        error_page 500 = @second;
+        proxy_intercept_errors on;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/500;
+    }
+    location @second {
+        sluice_key other wait=600ms;
+        rewrite ^ /ok break;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- x_curl
++0 -o /dev/null http://127.0.0.1:$SERVER/script/500ms
++0 -o /dev/null http://127.0.0.1:$SERVER/busy
++100 -w '%{http_code}\n' http://127.0.0.1:$SERVER/first
+--- x_curl_out
+ok200
+--- request
+GET /404
+--- error_code: 404

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 89;
+plan tests => 95;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -23,6 +23,7 @@ add_block_preprocessor(sub {
             location = /wait { return 503; }
             location = /denied { return 401; }
             location = /later { return 200; }
+            location = /slow { limit_rate 100; return 200 "$request_id$request_id$request_id$request_id"; }
             location / { return 200 "for $http_authorization\n"; }
         }
     ');
@@ -404,3 +405,58 @@ other passed=0 refused=0
 outcome=admitted key=a tries=1
 --- x_zone
 rpm passed=1 refused=0
+
+
+
+=== TEST 15: who is let through elsewhere is told what decided there
+--- http_config
+    sluice_key_pool dead { key sk-dead id=d limit=1/1h; }
+    sluice_limit_zone $remote_addr zone=third:64k window=1h;
+--- config
+    sluice_limit_headers on;
+    proxy_set_header Authorization $sluice_key;
+    location = /t {
+        sluice_key dead;
+        sluice_limit zone=rpm limit=10;
+        sluice_limit zone=third limit=3;
+        error_page 429 = @cheap;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location @cheap {
+        sluice_limit zone=rpm limit=100;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /t", "GET /t"]
+--- error_code eval
+[200, 200]
+--- raw_response_headers_like eval
+['RateLimit: "rpm";r=9;t=\d+, "third";r=2;',
+ 'RateLimit-Policy: "rpm";q=100;w=3600\r\nRateLimit: "rpm";r=98;t=\d+\r\n']
+
+
+
+=== TEST 16: a place that an error gave back is taken elsewhere
+--- http_config
+    sluice_limit_conn_zone $remote_addr zone=par:64k;
+--- config
+    location = /t {
+        sluice_limit_conn zone=par limit=1;
+        sluice_limit zone=rpm limit=$arg_l;
+        error_page 500 = @slow;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location @slow {
+        sluice_limit_conn zone=par limit=1;
+        rewrite ^ /slow break;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- x_curl
++0 -o /dev/null -w '%{http_code}\n' http://127.0.0.1:$SERVER/t?l=junk
++200 -o /dev/null -w '%{http_code}\n' http://127.0.0.1:$SERVER/t?l=junk
+--- x_curl_out
+200
+429
+--- request
+GET /t?l=5
+--- error_code: 200
