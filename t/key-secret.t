@@ -5,7 +5,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 136;
+plan tests => 142;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -21,6 +21,8 @@ Sluice::Upstream::start(
     'sk-secret-two /next'   => [answer(429, 'no')],
     'sk-secret-three /next' => [answer(200, 'well')],
     '/body'     => ["HTTP/1.1 200 X\r\n\r\n", 'is it $key?', undef],
+    '/lf'       => ["HTTP/1.1 200 X\nX-Echo: \$key\n\n"
+                    . "is it \$key?\r\n\r\n", undef],
     '/header'   => [answer(200, 'well', 'X-Echo: Bearer $key')],
     '/name'     => [answer(200, 'well', 'X-$key: 1')],
     'sk-secret-one /given-up' => [answer(401, 'no', 'WWW-Authenticate: $key')],
@@ -341,3 +343,12 @@ well 2
 --- x_path: /header /header
 --- response_headers eval
 [("X-Echo: Bearer *************") x 2]
+
+
+
+=== TEST 24: a header without CR ends as well, and the body is the upstream's
+--- log_level: error
+--- x_path: /lf
+--- response_headers
+X-Echo: *************
+--- response_body_like: ^is it sk-secret-one\?
