@@ -431,10 +431,10 @@ GET /t?w=0
 [200, 200]
 --- response_headers eval
 ['RateLimit-Policy: "rpm";q=5;w=60',
- 'RateLimit-Policy: "rpm";q=5;w=60, "day";q=9;w=86400']
+ 'RateLimit-Policy: "day";q=9;w=86400, "rpm";q=7;w=60']
 --- raw_response_headers_like eval
 ['\nRateLimit: "rpm";r=4;t=\d+\r\n',
- '\nRateLimit: "rpm";r=3;t=\d+, "day";r=8;t=\d+\r\n']
+ '\nRateLimit: "day";r=8;t=\d+, "rpm";r=5;t=\d+\r\n']
 --- raw_response_headers_unlike eval
 ['Retry', 'Retry']
 --- x_zone
