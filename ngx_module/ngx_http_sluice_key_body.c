@@ -33,8 +33,6 @@ static int ngx_http_sluice_body_inflate_as(ngx_str_t *body, int bits,
 static void *ngx_http_sluice_body_alloc(void *opaque, u_int items,
     u_int size);
 static void ngx_http_sluice_body_free(void *opaque, void *address);
-static u_char *ngx_http_sluice_find(u_char *data, size_t len,
-    ngx_str_t *pattern);
 
 
 /*
@@ -105,7 +103,9 @@ ngx_http_sluice_key_body(ngx_http_request_t *r, ngx_http_sluice_pool_t *pool)
     pattern = pool->patterns.elts;
 
     for (i = 0; i < pool->patterns.nelts; i++) {
-        if (ngx_http_sluice_find(body.data, body.len, &pattern[i]) != NULL) {
+        if (memmem(body.data, body.len, pattern[i].data, pattern[i].len)
+            != NULL)
+        {
             return NGX_OK;
         }
     }
@@ -313,32 +313,4 @@ static void
 ngx_http_sluice_body_free(void *opaque, void *address)
 {
     /* void */
-}
-
-
-static u_char *
-ngx_http_sluice_find(u_char *data, size_t len, ngx_str_t *pattern)
-{
-    u_char  *p, *last;
-
-    if (len < pattern->len) {
-        return NULL;
-    }
-
-    last = data + len - pattern->len + 1;
-
-    for (p = data; p < last; p++) {
-
-        p = ngx_strlchr(p, last, pattern->data[0]);
-
-        if (p == NULL) {
-            return NULL;
-        }
-
-        if (ngx_memcmp(p, pattern->data, pattern->len) == 0) {
-            return p;
-        }
-    }
-
-    return NULL;
 }

@@ -217,7 +217,7 @@ static bool
 sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
     uint32_t window, sluice_u128_t **at, sluice_u128_t *seen, bool *evicts)
 {
-    bool            own;
+    bool            preferred, own;
     unsigned        b, i, room, most;
     uint64_t        cost, least;
     sluice_u128_t  *slot, *empty, v, empty_v;
@@ -246,13 +246,12 @@ sluice_limit_choose(const sluice_limit_place_t *place, uint64_t now,
 
             if (cost == 0) {
                 room++;
+                preferred = sluice_limit_preferred(place, slot);
 
-                if (empty == NULL
-                    || (!own && sluice_limit_preferred(place, slot)))
-                {
+                if (empty == NULL || (preferred && !own)) {
                     empty = slot;
                     empty_v = v;
-                    own = sluice_limit_preferred(place, slot);
+                    own = preferred;
                 }
 
             /* of equals the last, which is not the one that came first */

@@ -788,7 +788,7 @@ sluice_member_doubt(sluice_member_t *member, uint64_t now)
 
     do {
         count = sluice_row_count(old);
-        first = (old != 0) ? sluice_row_first(old) : now;
+        first = sluice_row_first(old);
         last = sluice_row_last(old);
         last = (now > last) ? now : last;
 
