@@ -73,15 +73,20 @@ sub run {
     return $? >> 8, $out;
 }
 
-# Starts nginx; dies with what it said.
+# Starts nginx; dies with what it said.  A master that has a pid file, but has
+# not blocked its signals yet, notes one that comes and then sleeps over it.
 
 sub start {
     my ($self) = @_;
+    my $started = qr/ start worker process \d/;
+    my $before = () = $self->log =~ /$started/g;
     my ($code) = $self->run;
 
     die "nginx does not start: ", $self->log if $code;
-    $self->until(sub { $self->pid }) or die "nginx has no pid file\n";
     push @Started, $self;
+    $self->until(sub { $self->pid
+                       && $before < (() = $self->log =~ /$started/g) })
+        or die "nginx has no worker: ", $self->log;
 }
 
 sub log {
