@@ -188,6 +188,8 @@ qr{\[emerg\] .*/html/key" is not a regular file in }
     sluice_key_pool p { key file:$TEST_NGINX_SERVER_ROOT/html/key id=a; }
 --- user_files eval
 [["key", "sk-secret\n"]]
+--- post_setup_server_root
+umask 022;
 --- request
 GET /
 --- error_log eval
@@ -914,6 +916,8 @@ qr{\[emerg\] .*open\(\) ".*/html/none" failed \(2: No such file or directory\) i
     sluice_key_pool p { key sealed:$TEST_NGINX_SLUICE_SEALED/one id=a; }
 --- user_files eval
 [["key", $::master]]
+--- post_setup_server_root
+umask 022;
 --- request
 GET /
 --- error_log eval
