@@ -6,7 +6,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 85;
+plan tests => 93;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -450,7 +450,61 @@ p well used=0
 
 
 
-=== TEST 16: gRPC
+=== TEST 16: uwsgi
+--- config
+    location = /cgi {
+        sluice_key_next http_401 http_402 http_429;
+        uwsgi_param HTTP_AUTHORIZATION $sluice_key;
+        uwsgi_param REQUEST_METHOD $request_method;
+        uwsgi_param REQUEST_URI $request_uri;
+        uwsgi_param CONTENT_LENGTH $content_length;
+        uwsgi_pass 127.0.0.1:$TEST_NGINX_SLUICE_PORT;
+    }
+--- request
+POST /cgi
+a=1
+--- response_body: sk-402 a=1
+--- x_records
+status=200 tries=3 keys=401@denied+429@limited+200@poor
+--- x_members
+only limited used=0
+p broken used=0
+p denied used=1 in_flight=0 denied=1
+p limited used=1 in_flight=0 state=cooling for=9000
+p poor used=1 in_flight=0 state=healthy
+p quota used=0
+p well used=0
+
+
+
+=== TEST 17: FastCGI
+--- config
+    location = /cgi {
+        sluice_key_next http_401 http_402 http_429;
+        fastcgi_param HTTP_AUTHORIZATION $sluice_key;
+        fastcgi_param REQUEST_METHOD $request_method;
+        fastcgi_param REQUEST_URI $request_uri;
+        fastcgi_param CONTENT_LENGTH $content_length;
+        fastcgi_pass 127.0.0.1:$TEST_NGINX_SLUICE_PORT;
+    }
+--- request
+POST /cgi
+a=1
+--- response_body: sk-402 a=1
+--- x_records
+status=200 tries=3 keys=401@denied+429@limited+200@poor
+--- x_members
+only limited used=0
+p broken used=0
+p denied used=1 in_flight=0 denied=1
+p limited used=1 in_flight=0 state=cooling for=9000
+p poor used=1 in_flight=0 state=healthy
+p quota used=0
+p well used=0
+
+
+
+=== TEST 18: gRPC
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_RAND_PORT_3 http2;
@@ -477,7 +531,7 @@ status=200 tries=3 keys=401@denied+429@limited+200@poor
 
 
 
-=== TEST 17: one pool's states are everybody's: another location is told
+=== TEST 19: one pool's states are everybody's: another location is told
 --- config
     location = /other {
         sluice_key_next http_401;

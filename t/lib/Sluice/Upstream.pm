@@ -11,7 +11,8 @@ package Sluice::Upstream;
 #   undef     the connection is closed; else the next request is awaited
 #
 # Its port is $TEST_NGINX_SLUICE_PORT.  To be started before run_tests().  It
-# knows HTTP, and SCGI, which it tells by the request's first byte.
+# knows HTTP, SCGI, uwsgi and FastCGI, told by the request's first byte; in the
+# last one each text is an answer.
 
 use strict;
 use warnings;
@@ -62,11 +63,14 @@ sub serve {
     my $in = '';
 
     for my $nth (1 .. 1000) {
-        until ($in =~ /\r\n\r\n/ || $in =~ /^(\d+):/ && length $in >= $1 + 2 + length $1) {
+        my $text;
+
+        until (defined ($text = as_http($in))) {
             sysread $sock, $in, 65536, length $in or return;
         }
 
-        $in = from_scgi($in) if $in =~ /^\d/;
+        my $fastcgi = $in =~ /^\x01/;
+        $in = $text;
 
         my ($path) = $in =~ m{^\S+ ([^\s?]+)};
         my ($key) = $in =~ /^Authorization: *([^\r]*)/mi;
@@ -92,20 +96,92 @@ sub serve {
             }
 
             (my $text = ref $part ? $part->() : $part) =~ s/\$(key|body|nth|n)\b/$is{$1}/g;
+            $text = fastcgi(6, $text) . fastcgi(3, "\0" x 8) if $fastcgi;
             syswrite $sock, $text or return;
         }
     }
 }
 
+# A request as HTTP, once its head has come.
+
+sub as_http {
+    my ($in) = @_;
+
+    return from_scgi($in) if $in =~ /^\d/;
+    return from_uwsgi($in) if $in =~ /^\x00/;
+    return from_fastcgi($in) if $in =~ /^\x01/;
+    return $in =~ /\r\n\r\n/ ? $in : undef;
+}
+
 sub from_scgi {
     my ($in) = @_;
-    my ($length) = $in =~ /^(\d+):/;
-    my %is = split /\0/, substr $in, 1 + length $length, $length;
+    my ($length) = $in =~ /^(\d+):/ or return;
+    my $begin = 1 + length $length;
+
+    return if length $in <= $begin + $length;
+    return from_params(substr($in, $begin + $length + 1),
+                       split /\0/, substr $in, $begin, $length);
+}
+
+sub from_uwsgi {
+    my ($in) = @_;
+
+    return if length $in < 4;
+
+    my $length = unpack 'xv', $in;
+
+    return if length $in < 4 + $length;
+    return from_params(substr($in, 4 + $length),
+                       unpack '(v/a)*', substr $in, 4, $length);
+}
+
+sub from_fastcgi {
+    my ($in) = @_;
+    my ($params, $body) = ('', '');
+
+    while (length $in >= 8) {
+        my ($type, $length, $padding) = unpack 'xCx2nC', $in;
+
+        return if length $in < 8 + $length + $padding;
+
+        my $content = substr $in, 8, $length;
+        substr $in, 0, 8 + $length + $padding, '';
+
+        $params .= $content if $type == 4;
+        $body .= $content if $type == 5;
+
+        next if $type != 5 || $length;
+
+        my @param;
+
+        while (length $params) {
+            my @length = map {
+                my $long = ord $params > 127;
+                unpack $long ? 'N' : 'C',
+                       substr $params, 0, $long ? 4 : 1, '';
+            } 1 .. 2;
+
+            push @param, map { substr $params, 0, $_ & 0x7fffffff, '' } @length;
+        }
+
+        return from_params($body, @param);
+    }
+
+    return;
+}
+
+sub from_params {
+    my ($body, %is) = @_;
 
     return "$is{REQUEST_METHOD} $is{REQUEST_URI} HTTP/1.0\r\n"
            . "Authorization: $is{HTTP_AUTHORIZATION}\r\n"
-           . "Content-Length: $is{CONTENT_LENGTH}\r\n\r\n"
-           . substr $in, 2 + $length + length $length;
+           . "Content-Length: $is{CONTENT_LENGTH}\r\n\r\n$body";
+}
+
+sub fastcgi {
+    my ($type, $content) = @_;
+
+    return pack('CCnnx2', 1, $type, 1, length $content) . $content;
 }
 
 # "STATUS", headers, and a body of which the length is told
