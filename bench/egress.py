@@ -36,7 +36,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [os.path.join(ROOT, "t", "lib"), os.path.join(ROOT, "bench")]
 
-from gateway import cpu, pin, PINNED                # noqa: E402
+from gateway import PINNED, cpu, modules, pin       # noqa: E402
 from sluicetest import ports, process, proxies, tls     # noqa: E402
 from sluicetest.nginx import Nginx                  # noqa: E402
 
@@ -137,7 +137,7 @@ class Chain:
         self.gateway = Nginx(
             os.path.join(self.dir, "gateway"), GATEWAY % values,
             ready=self.port, user=user, log_level="crit",
-            modules=[os.path.join(build, "ngx_http_sluice_module.so")])
+            modules=modules(build))
 
     def __enter__(self):
         self.proxy.start()

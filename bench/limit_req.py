@@ -23,7 +23,7 @@ import statistics
 import subprocess
 import tempfile
 
-from gateway import PINNED, pin
+from gateway import PINNED, cpu, modules, pin
 from sluicetest.nginx import Nginx
 from sluicetest.process import Process
 
@@ -75,21 +75,11 @@ def _ask(build, dir, location, keys, n, seed):
                    check=True, timeout=300)
 
 
-def _on_cpu(pid):
-    """ns that a process of one thread has been on a CPU."""
-    with open("/proc/%d/schedstat" % pid) as file:
-        return int(file.read().split()[0])
-
-
 def _place():
     dir = tempfile.mkdtemp(prefix="sluice-bench.")
     os.chmod(dir, 0o755)
 
     return dir, "/dev/shm/" + os.path.basename(dir)
-
-
-def _module(build):
-    return [os.path.join(build, "ngx_http_sluice_module.so")]
 
 
 def _without(row, name):
@@ -103,7 +93,7 @@ def times(build, keys, rounds, n):
 
     try:
         with Nginx(dir, _conf(dir, files, keys),
-                   modules=_module(build), log_level="error",
+                   modules=modules(build), log_level="error",
                    user="www-data" if os.getuid() == 0 else None) as nginx:
             worker = nginx.workers()[0]
             pin(worker, 0)
@@ -113,9 +103,9 @@ def times(build, keys, rounds, n):
             for i in range(rounds + 1):
                 row = {}
                 for name in LOCATIONS:
-                    before = _on_cpu(worker)
+                    before = cpu(worker)
                     _ask(build, dir, name, keys, n, i + 1)
-                    row[name] = (_on_cpu(worker) - before) / n
+                    row[name] = (cpu(worker) - before) / n * 1e9
                 for name in LOCATIONS if i else ():
                     costs[name].append(row[name] - _without(row, name))
     finally:
@@ -132,7 +122,7 @@ def instructions(build, keys, n):
 
     try:
         nginx = Nginx(dir, "daemon off; master_process off;"
-                      + _conf(dir, files, keys), modules=_module(build),
+                      + _conf(dir, files, keys), modules=modules(build),
                       log_level="error")
         out = os.path.join(dir, "callgrind.out")
 

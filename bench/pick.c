@@ -18,7 +18,7 @@
 #include "table.h"
 
 
-#define PICK_RUNS     7
+#define PICK_RUNS     25
 #define PICK_WORKERS  8
 #define PICK_HELD     64                /* in flight, of ours                */
 
