@@ -58,7 +58,7 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
 
     rc = ngx_http_sluice_try_answer(t, &answer);
 
-    if (rc != NGX_OK) {
+    if (rc != NGX_OK || answer == SLUICE_ANSWER_WELL) {
         return rc;
     }
 
@@ -393,9 +393,7 @@ ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer,
     ngx_http_request_t   *r;
     ngx_http_upstream_t  *u;
 
-    if (answer == SLUICE_ANSWER_WELL || !t->hooked
-        || t->tries >= t->conf->key_tries)
-    {
+    if (!t->hooked || t->tries >= t->conf->key_tries) {
         return 0;
     }
 

@@ -75,6 +75,7 @@ our $ConfigPreamble       = '';
 our $NoRootLocation;
 
 our $RandPorts = {};    # $TEST_NGINX_RAND_PORT_n => port, for one block
+my @Held;               # the sockets that hold them
 
 our $ServerPort = $Randomize ? gen_rand_port()
                   : $ENV{TEST_NGINX_SERVER_PORT} || $ENV{TEST_NGINX_PORT}
@@ -176,23 +177,18 @@ sub parse_time {
     return $2 eq 'ms' ? $1 / 1000 : $1;
 }
 
-# A port nobody listens on, below the ephemeral range, so that no outgoing
-# connection of a test running in parallel takes it in between.
+# A port for a server to listen on.  It stays bound, without listening, until
+# the test ends: nobody else is given it, not even while nginx is down between
+# two blocks.  A server can listen on it all the same, as both set SO_REUSEADDR.
 
 sub gen_rand_port {
-    for (1 .. 1000) {
-        my $port = 2000 + int rand 30000;
+    my $holder = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+                                       Proto => 'tcp', ReuseAddr => 1)
+        or bail_out("cannot find a port to listen on: $@");
 
-        next if grep { defined && $_ == $port } $ServerPort, values %$RandPorts;
+    push @Held, $holder;
 
-        my $sock = IO::Socket::INET->new(
-            LocalAddr => '127.0.0.1', LocalPort => $port, Proto => 'tcp',
-            Listen => 1, ReuseAddr => 1,
-        );
-        return $port if $sock;
-    }
-
-    bail_out('cannot find a port to listen on');
+    return $holder->sockport;
 }
 
 # $TEST_NGINX_NAME becomes the environment variable's value, or for
@@ -514,7 +510,7 @@ sub launch_nginx {
 sub start_nginx {
     my ($block) = @_;
     my $name = $block->name;
-    my $status;
+    my ($status, @why);
 
     bail_out("$name - cannot run $NginxBinary -V") if !defined $NginxVersion;
 
@@ -528,10 +524,11 @@ sub start_nginx {
         }
 
         # the port may still be somebody's, nothing else gets better
-        last if !grep { /bind\(\) to .* failed/ } @{ error_log_data() };
+        @why = grep { /\[emerg\]/ } @{ error_log_data() };
+        last if !grep { /bind\(\) to .* failed/ } @why;
     }
 
-    bail_out("$name - cannot start nginx (status $status)");
+    bail_out("$name - cannot start nginx (status $status)\n", @why);
 }
 
 sub reload_nginx {
