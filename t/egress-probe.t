@@ -24,7 +24,7 @@ add_block_preprocessor(sub {
             proxy http://127.0.0.1:$TEST_NGINX_SLUICE_PROXY_EU1 id=eu1 '
                 . ($block->x_is // '') . ';
             proxy socks5://127.0.0.1:$TEST_NGINX_SLUICE_PROXY_EU2 id=eu2 backup;
-            probe 127.0.0.1:' . ($block->x_port // '$TEST_NGINX_SLUICE_PORT') . ' interval=1s timeout=500ms;
+            probe 127.0.0.1:' . ($block->x_port // '$TEST_NGINX_SLUICE_PORT') . ' interval=1s timeout=900ms;
         }
         upstream origin {
             server 127.0.0.1:$TEST_NGINX_SLUICE_PORT;
