@@ -658,6 +658,19 @@ ngx_http_sluice_key_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
+#if (NGX_HTTP_CACHE)
+
+    /* the file of the answer has it in its head */
+
+    if (r->cache != NULL && r->cache->header_start == 0) {
+        ngx_http_sluice_complain(r, "a cache's key has $sluice_key, and is "
+                                 "without it: pool",
+                                 &slcf->key->pool->named.name);
+        return NGX_OK;
+    }
+
+#endif
+
     if (ngx_http_sluice_try_begin(r, ctx) != NGX_OK) {
         return NGX_OK;
     }

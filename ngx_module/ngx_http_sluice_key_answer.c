@@ -53,6 +53,10 @@ ngx_http_sluice_try_process_header(ngx_http_request_t *r)
             return rc;
         }
 
+        if (ngx_http_sluice_try_meet(t) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
         t->parsed = 1;
     }
 

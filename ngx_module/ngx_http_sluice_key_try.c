@@ -27,6 +27,8 @@ typedef struct {
 
 
 static ngx_uint_t ngx_http_sluice_try_over(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_sluice_try_strays(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx);
 static void ngx_http_sluice_try_hush(ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_made(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
@@ -52,6 +54,7 @@ static ngx_int_t ngx_http_sluice_try_make(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_output(void *data, ngx_chain_t *in);
 static void ngx_http_sluice_try_finalize_request(ngx_http_request_t *r,
     ngx_int_t rc);
+static void ngx_http_sluice_try_unmet(ngx_http_sluice_try_t *t);
 #if (NGX_HTTP_SSL)
 static ngx_int_t ngx_http_sluice_try_set_session(ngx_peer_connection_t *pc,
     void *data);
@@ -150,7 +153,8 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
     }
 
     if (ngx_http_sluice_try_over(r) || u->process_header == NULL
-        || u->reinit_request == NULL || u->finalize_request == NULL)
+        || u->reinit_request == NULL || u->finalize_request == NULL
+        || ngx_http_sluice_try_strays(r, ctx))
     {
         return NGX_DECLINED;
     }
@@ -226,6 +230,56 @@ ngx_http_sluice_try_over(ngx_http_request_t *r)
     return r->upstream->output.pool != NULL
            || r->cached
            || (r->headers_out.status != 0 && !r->post_action);
+}
+
+
+/*
+ * Whether a key that must go with its proxy would go to an address that no
+ * upstream has, which nothing of ours is asked for.  That request is ended:
+ * nginx gives 500 to an address without a port, before it connects.
+ */
+
+static ngx_uint_t
+ngx_http_sluice_try_strays(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
+{
+    ngx_uint_t                       i;
+    ngx_http_upstream_resolved_t    *ur;
+    ngx_http_upstream_srv_conf_t   **uscfp;
+    ngx_http_upstream_main_conf_t   *umcf;
+
+    ur = r->upstream->resolved;
+
+    if (!ctx->key->strict || ur == NULL) {
+        return 0;
+    }
+
+    /* as ngx_http_upstream_init_request() looks for it */
+
+    umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (uscfp[i]->host.len == ur->host.len
+            && ((uscfp[i]->port == 0 && ur->no_port)
+                || uscfp[i]->port == ur->port)
+            && ngx_strncasecmp(uscfp[i]->host.data, ur->host.data,
+                               ur->host.len) == 0)
+        {
+            return 0;
+        }
+    }
+
+    ngx_http_sluice_complain(r, "no request goes out here with a key that is "
+                             "\"strict\", as nothing says "
+                             "\"sluice_egress\": pool",
+                             &ctx->pool->named.name);
+
+    ur->host.len = 0;
+    ur->sockaddr = NULL;
+    ur->port = 0;
+
+    return 1;
 }
 
 
@@ -905,16 +959,30 @@ ngx_http_sluice_try_output(void *data, ngx_chain_t *in)
     u->output.output_filter = ngx_chain_writer;
     u->output.filter_ctx = &u->writer;
 
-    if (!t->hooked) {
-        ngx_http_sluice_try_made(t);
-        ngx_http_sluice_try_hook(t);
-
-        if (ngx_http_sluice_try_count(t) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    if (ngx_http_sluice_try_meet(t) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_chain_writer(&u->writer, in);
+}
+
+
+/*
+ * An address that had no peer.init is being talked to.  gRPC, and a body that
+ * is not buffered, have an output of their own: there it has answered already.
+ */
+
+ngx_int_t
+ngx_http_sluice_try_meet(ngx_http_sluice_try_t *t)
+{
+    if (t->hooked) {
+        return NGX_OK;
+    }
+
+    ngx_http_sluice_try_made(t);
+    ngx_http_sluice_try_hook(t);
+
+    return ngx_http_sluice_try_count(t);
 }
 
 
@@ -936,16 +1004,8 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
         return;
     }
 
-    if (!t->hooked && u->peer.get != NULL && u->state != NULL
-        && (u->state->status == NGX_HTTP_BAD_GATEWAY
-            || u->state->status == NGX_HTTP_GATEWAY_TIME_OUT)
-        && ngx_http_sluice_try_count(t) == NGX_OK)
-    {
-        ngx_http_sluice_key_judge(r, t->ctx,
-                                  u->state->status == NGX_HTTP_BAD_GATEWAY
-                                  ? SLUICE_ANSWER_CONNECT
-                                  : SLUICE_ANSWER_TIMEOUT,
-                                  SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
+    if (!t->hooked && u->peer.get != NULL && u->state != NULL) {
+        ngx_http_sluice_try_unmet(t);
     }
 
     u->conf = t->real;
@@ -970,6 +1030,39 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
 
     if (t->ctx->denied != NULL) {
         ngx_http_sluice_key_blame(t->ctx);
+    }
+}
+
+
+/* an address that had no peer.init, and has not answered */
+
+static void
+ngx_http_sluice_try_unmet(ngx_http_sluice_try_t *t)
+{
+    ngx_uint_t            status;
+    ngx_http_upstream_t  *u;
+
+    u = t->u;
+    status = u->state->status;
+
+    if ((!u->request_sent && status != NGX_HTTP_BAD_GATEWAY
+         && status != NGX_HTTP_GATEWAY_TIME_OUT)
+        || ngx_http_sluice_try_count(t) != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_http_sluice_try_went(t);
+
+    if (status == NGX_HTTP_GATEWAY_TIME_OUT) {
+        ngx_http_sluice_key_judge(t->request, t->ctx, SLUICE_ANSWER_TIMEOUT,
+                                  SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
+
+    } else if (status == NGX_HTTP_BAD_GATEWAY && !t->request->reading_body) {
+        ngx_http_sluice_key_judge(t->request, t->ctx,
+                                  u->request_sent ? SLUICE_ANSWER_ERROR
+                                                  : SLUICE_ANSWER_CONNECT,
+                                  SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
     }
 }
 

@@ -74,6 +74,7 @@ struct ngx_http_sluice_try_s {
 /* key_try */
 ngx_http_sluice_try_t *ngx_http_sluice_try(ngx_http_request_t *r);
 void ngx_http_sluice_try_wrap(ngx_http_sluice_try_t *t);
+ngx_int_t ngx_http_sluice_try_meet(ngx_http_sluice_try_t *t);
 void ngx_http_sluice_try_went(ngx_http_sluice_try_t *t);
 ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);
 ngx_int_t ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t,

@@ -7,7 +7,7 @@ require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 require './t/lib/Sluice/Proxy.pm';
 
-plan tests => 61;
+plan tests => 71;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -49,7 +49,7 @@ add_block_preprocessor(sub {
         location / {
             proxy_pass http://origin;
         }
-    ');
+        ' . ($block->config // ''));
 });
 
 no_root_location();
@@ -208,3 +208,35 @@ GET /t
 --- error_code: 503
 --- error_log
 key "a" goes with proxy "eu3" only, and that cannot be had in pool "eu"
+
+
+
+=== TEST 12: nor to an address that no upstream has
+--- x_keys: key A id=a proxy=eu3 strict;
+--- config
+    set $to 127.0.0.1;
+    location = /t {
+        proxy_pass http://$to:$TEST_NGINX_SLUICE_PORT;
+    }
+    location = /next {
+        grpc_set_header Authorization $sluice_key;
+        grpc_pass grpc://$to:$TEST_NGINX_SLUICE_PORT;
+    }
+    location = /unbuffered {
+        proxy_request_buffering off;
+        proxy_pass http://$to:$TEST_NGINX_SLUICE_PORT/t;
+    }
+    location = /named {
+        set $to origin;
+        proxy_pass http://$to/t;
+    }
+--- request eval
+["GET /t", "POST /next\na=1", "POST /unbuffered\na=1", "GET /named"]
+--- error_code eval
+[500, 500, 500, 200]
+--- response_headers_like eval
+["X-Way: a ?", "X-Way: a ?", "X-Way: a ?", "X-Way: a eu3"]
+--- x_log
+1-4: no request goes out here with a key that is "strict", as nothing says "sluice_egress": pool "p"
+--- x_proxies
+eu3

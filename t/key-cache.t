@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 13;
+plan tests => 20;
 
 run_tests();
 
@@ -146,3 +146,33 @@ the other
 200
 --- x_members
 p a used=2 in_flight=0
+
+
+
+=== TEST 4: the key is in no key of the cache
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_key_pool p { key sk-1 id=a; key sk-2 id=b; }
+    proxy_cache_path $TEST_NGINX_SERVER_ROOT/proxy_cache keys_zone=c:1m;
+--- config
+    location = /t {
+        sluice_key p;
+        proxy_set_header Authorization $sluice_key;
+        proxy_cache c;
+        proxy_cache_valid 1m;
+        proxy_cache_key $uri$sluice_key;
+        add_header X-Cache "$upstream_cache_status";
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+}
+server {
+    listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    return 200 "$http_authorization\n";
+--- request eval
+["GET /t", "GET /t"]
+--- response_headers eval
+["X-Cache: MISS", "X-Cache: HIT"]
+--- response_body_like eval
+["sk-[12]", "sk-[12]"]
+--- x_log
+1-2: a cache's key has $sluice_key, and is without it: pool "p"

@@ -6,7 +6,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 93;
+plan tests => 101;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -531,7 +531,69 @@ status=200 tries=3 keys=401@denied+429@limited+200@poor
 
 
 
-=== TEST 19: one pool's states are everybody's: another location is told
+=== TEST 19: gRPC, to an address that no upstream has
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_3 http2;
+        error_log $TEST_NGINX_SERVER_ROOT/logs/error.log info;
+        location / {
+            if ($http_authorization = sk-401) { return 401 "denied"; }
+            if ($http_authorization = sk-429) { return 429 "limited"; }
+            return 200 "$http_authorization\n";
+        }
+    }
+--- config
+    location = /grpc {
+        sluice_key_next http_401 http_402 http_429;
+        grpc_set_header Authorization $sluice_key;
+        set $to 127.0.0.1;
+        grpc_pass grpc://$to:$TEST_NGINX_RAND_PORT_3;
+    }
+--- request
+POST /grpc
+a=1
+--- response_body
+sk-402
+--- x_records
+status=200 tries=3 keys=401@denied+429@limited+200@poor
+
+
+
+=== TEST 20: a body that is not buffered, to an address that no upstream has
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_3;
+        return 401 "denied";
+    }
+--- config
+    location = /unbuffered {
+        set $to 127.0.0.1;
+        proxy_http_version 1.1;
+        proxy_request_buffering off;
+        proxy_pass http://$to:$TEST_NGINX_RAND_PORT_3/;
+    }
+--- raw_request eval
+["POST /unbuffered HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+ . "Transfer-Encoding: chunked\r\n\r\n", "3\r\na=1\r\n0\r\n\r\n"]
+--- raw_request_middle_delay: 0.2
+--- error_code: 401
+--- response_headers
+X-Key: denied healthy
+X-Tries: 1
+--- x_records
+status=401 tries=1 keys=401@denied
+--- x_members
+only limited used=0
+p broken used=0
+p denied used=1 in_flight=0 error=0
+p limited used=0
+p poor used=0
+p quota used=0
+p well used=0
+
+
+
+=== TEST 21: one pool's states are everybody's: another location is told
 --- config
     location = /other {
         sluice_key_next http_401;
