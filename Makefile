@@ -279,7 +279,7 @@ crash: $(BUILD)/crash ## kill -9 at every fault point of shm/
 .PHONY: nginx-test
 nginx-test: $(MODULE) $(BUILD)/sluicectl ## t/*.t: the module in nginx
 	@$(NGINX_ENV) TEST_NGINX_LOAD_MODULES=$(abspath $(MODULE))                \
-	    $(PROVE) -j4 -It/lib t/*.t
+	    $(PROVE) -j6 -It/lib t/*.t
 
 .PHONY: matrix
 matrix: $(BUILD)/sluicectl ## t/*.t, or TESTS=, with each nginx of NGX_SRCS="tree tree ..."
@@ -341,7 +341,7 @@ asan: $(BUILD)/sluicectl ## unit tests, readers, t/*.t, keys' and egress' load u
 	    --ld-opt "-fsanitize=address,undefined" -- --add-module=$(CURDIR)
 	@$(NGINX_ENV) TEST_NGINX_BINARY=$(abspath $(ASAN_NGINX))                   \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1           \
-	    $(PROVE) -j4 -It/lib t/*.t
+	    $(PROVE) -j6 -It/lib t/*.t
 	@ASAN_OPTIONS=detect_leaks=0 SLUICE_BUILD=$(abspath $(BUILD))/asan         \
 	    SLUICE_NGINX=$(abspath $(ASAN_NGINX)) SLUICE_MODULE=                   \
 	    SLUICE_FLIP_STEP=4                                                     \
