@@ -174,6 +174,12 @@ sluice_limit_cost(sluice_u128_t v, uint64_t now, uint32_t window)
         return 0;
     }
 
+    /* of the window before: its own previous one no longer counts */
+
+    if ((uint64_t) sluice_slot_index(v) < now / window) {
+        return 1 + (uint64_t) sluice_slot_current(v);
+    }
+
     return 1 + (uint64_t) sluice_slot_previous(v) + sluice_slot_current(v);
 }
 

@@ -831,6 +831,90 @@ test_evicted(void **state)
 }
 
 
+/* what counts of a slot, whole: a window of its two that is over is nothing */
+
+static uint64_t
+test_counts(sluice_u128_t v, uint64_t index)
+{
+    uint64_t  n;
+
+    n = 0;
+
+    if (sluice_slot_index(v) + 1 >= index) {
+        n += sluice_slot_current(v);
+    }
+
+    if (sluice_slot_index(v) >= index) {
+        n += sluice_slot_previous(v);
+    }
+
+    return n;
+}
+
+
+/*
+ * A count that is over protects nobody.  The keys of a full table were charged
+ * 60 in one window and 1 in the next; in that after it others use up a limit
+ * of 10 and one-time keys come, which push out those with the 1, not them.
+ */
+
+static void
+test_evicted_before(void **state)
+{
+    uint64_t               i, least, before[2][SLUICE_LIMIT_BUCKET];
+    unsigned               b, k, gone;
+    util_dir_t            *d = *state;
+    sluice_u128_t          slot[2][SLUICE_LIMIT_BUCKET];
+    sluice_limit_t         limit;
+    sluice_limit_place_t   place;
+
+    test_open(d, &limit, SLUICE_LIMIT_BUCKETS_MIN, TEST_WINDOW);
+
+    for (i = 0; i < 400; i++) {
+        passes(i, 9000, 100, 60);
+    }
+
+    for (i = 0; i < 400; i++) {
+        passes(i, 10000, 100, 1);
+    }
+
+    for (i = 1000; i < 1140; i++) {
+        sluice_limit_locate(&limit, test_key(&limit, i), &place);
+
+        least = UINT64_MAX;
+
+        for (b = 0; b < 2; b++) {
+            for (k = 0; k < SLUICE_LIMIT_BUCKET; k++) {
+                slot[b][k] = place.bucket[b]->slot[k];
+                before[b][k] = test_counts(slot[b][k], 11);
+                least = (before[b][k] < least) ? before[b][k] : least;
+            }
+        }
+
+        passes(i, 11000 + i % 1000, 10, i < 1040 ? 10 : 1);
+
+        gone = 0;
+
+        for (b = 0; b < 2; b++) {
+            for (k = 0; k < SLUICE_LIMIT_BUCKET; k++) {
+                if (slot[b][k] != place.bucket[b]->slot[k]) {
+                    gone++;
+                    assert_int_equal(before[b][k], least);
+                }
+            }
+        }
+
+        assert_int_equal(gone, 1);
+    }
+
+    for (i = 1000; i < 1040; i++) {
+        refuses(i, 11999, 10, 1);
+    }
+
+    sluice_limit_close(&d->dir, &limit);
+}
+
+
 /*
  * The key's own line is taken while its bucket has three free slots, else the
  * emptier bucket: so most keys stand in their line, and none is evicted early.
@@ -1111,6 +1195,7 @@ main(void)
         cmocka_unit_test(test_retry),
         util_test(test_model),
         util_test(test_evicted),
+        util_test(test_evicted_before),
         util_test(test_emptier),
         util_test(test_alike),
         util_test(test_tentative),
