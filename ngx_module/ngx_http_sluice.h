@@ -404,10 +404,12 @@ typedef struct {
     ngx_uint_t                  npassages;
 
     uint64_t                    decided;        /* zones, by their bits      */
+    uint64_t                    enforced;       /* ... not in a dry run only */
     ngx_http_sluice_charge_t   *charges;
     ngx_uint_t                  ncharges;
     ngx_uint_t                  foreseen;       /* the last of them: not made */
     uint64_t                    held;           /* conn zones, by their bits */
+    uint64_t                    held_enforced;  /* ... not in a dry run only */
     ngx_http_sluice_place_t    *places;
     ngx_uint_t                  nplaces;
     ngx_http_sluice_named_t    *refused_by;     /* a zone                    */

@@ -18,6 +18,9 @@ static ngx_int_t ngx_http_sluice_conn_take_one(ngx_http_request_t *r,
 static ngx_int_t ngx_http_sluice_conn_place(ngx_http_sluice_ctx_t *ctx,
     sluice_conn_t *table, ngx_http_sluice_zone_key_t *key,
     ngx_http_sluice_conn_t *conn, uint32_t max);
+static void ngx_http_sluice_conn_supersede(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_conn_zone_t *zone);
+static void ngx_http_sluice_conn_return(ngx_http_sluice_place_t *place);
 static ngx_http_sluice_conn_zone_t *ngx_http_sluice_conn_find(ngx_conf_t *cf,
     ngx_str_t *name);
 
@@ -52,9 +55,11 @@ ngx_http_sluice_conn_take(ngx_http_request_t *r,
 
     for (i = 0; i < slcf->conns->nelts && rc == NGX_OK; i++) {
 
-        /* before a redirect */
+        /* before a redirect: a dry run decides for another one only */
 
-        if (!(ctx->held & conn[i].zone->bit)) {
+        if (!((conn[i].dry_run ? ctx->held : ctx->held_enforced)
+              & conn[i].zone->bit))
+        {
             rc = ngx_http_sluice_conn_take_one(r, slcf, ctx, &conn[i]);
         }
     }
@@ -68,6 +73,10 @@ ngx_http_sluice_conn_take(ngx_http_request_t *r,
 
     for (i = 0; i < slcf->conns->nelts; i++) {
         ctx->held |= conn[i].zone->bit;
+
+        if (!conn[i].dry_run) {
+            ctx->held_enforced |= conn[i].zone->bit;
+        }
     }
 
     return NGX_OK;
@@ -105,6 +114,10 @@ ngx_http_sluice_conn_take_one(ngx_http_request_t *r,
            != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    if (ctx->held & zone->bit) {
+        ngx_http_sluice_conn_supersede(ctx, zone);
     }
 
     max = ngx_min(max, UINT32_MAX);
@@ -188,19 +201,39 @@ ngx_http_sluice_conn_place(ngx_http_sluice_ctx_t *ctx, sluice_conn_t *table,
 void
 ngx_http_sluice_conn_give(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first)
 {
-    ngx_uint_t                i;
-    ngx_http_sluice_place_t  *place;
+    ngx_uint_t  i;
 
     for (i = first; i < ctx->nplaces; i++) {
-        place = &ctx->places[i];
+        ngx_http_sluice_conn_return(&ctx->places[i]);
+    }
+}
 
-        if (place->held) {
-            place->held = 0;
-            place->left++;
 
-            sluice_conn_give(place->table, ngx_http_sluice_process.slot,
-                             &place->hold);
+/* what a dry run holds of the zone: a limit in force decides without it */
+
+static void
+ngx_http_sluice_conn_supersede(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_conn_zone_t *zone)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ctx->nplaces; i++) {
+        if (ctx->places[i].conn->zone == zone) {
+            ngx_http_sluice_conn_return(&ctx->places[i]);
         }
+    }
+}
+
+
+static void
+ngx_http_sluice_conn_return(ngx_http_sluice_place_t *place)
+{
+    if (place->held) {
+        place->held = 0;
+        place->left++;
+
+        sluice_conn_give(place->table, ngx_http_sluice_process.slot,
+                         &place->hold);
     }
 }
 

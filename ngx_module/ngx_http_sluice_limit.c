@@ -23,6 +23,8 @@ static void ngx_http_sluice_limit_waive(ngx_http_sluice_ctx_t *ctx,
     ngx_uint_t first, ngx_http_sluice_limit_t *limit);
 static void ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx,
     ngx_uint_t first);
+static void ngx_http_sluice_limit_supersede(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_zone_t *zone);
 static void ngx_http_sluice_limit_return(ngx_http_sluice_charge_t *c);
 static ngx_int_t ngx_http_sluice_limit_actual(ngx_http_request_t *r,
     ngx_http_sluice_charge_t *c, uint64_t *actual);
@@ -135,7 +137,12 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     }
 
     for (i = first; i < ctx->ncharges; i++) {
-        ctx->decided |= ctx->charges[i].limit->zone->bit;
+        c = &ctx->charges[i];
+        ctx->decided |= c->limit->zone->bit;
+
+        if (!c->limit->dry_run) {
+            ctx->enforced |= c->limit->zone->bit;
+        }
     }
 
     return NGX_OK;
@@ -215,9 +222,9 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
     for (i = 0; i < slcf->limits->nelts; i++) {
         zone = limit[i].zone;
 
-        /* before a redirect */
+        /* before a redirect: a dry run decides for another one only */
 
-        if (ctx->decided & zone->bit) {
+        if ((limit[i].dry_run ? ctx->decided : ctx->enforced) & zone->bit) {
             continue;
         }
 
@@ -242,6 +249,10 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
             != NGX_OK)
         {
             return NGX_ERROR;
+        }
+
+        if (ctx->decided & zone->bit) {
+            ngx_http_sluice_limit_supersede(ctx, zone);
         }
 
         ngx_http_sluice_limit_add(ctx, &limit[i], &zone->limit, &key, max,
@@ -532,6 +543,22 @@ ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first)
 
     for (i = first; i < ctx->ncharges; i++) {
         ngx_http_sluice_limit_return(&ctx->charges[i]);
+    }
+}
+
+
+/* what a dry run charged the zone: a limit in force decides without it */
+
+static void
+ngx_http_sluice_limit_supersede(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_zone_t *zone)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ctx->ncharges; i++) {
+        if (ctx->charges[i].limit->zone == zone) {
+            ngx_http_sluice_limit_return(&ctx->charges[i]);
+        }
     }
 }
 

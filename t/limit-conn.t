@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 54;
+plan tests => 67;
 
 our $http = '
     sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
@@ -259,3 +259,63 @@ X-Key: k
 ['RateLimit-Policy: "rpm";q=5;w=3600, "par";q=2;qu="concurrent-requests"\r\nRateLimit: "rpm";r=4;t=[0-9]{4}, "par";r=1\r\n',
  'RateLimit-Policy: "par";q=2;qu="concurrent-requests"\r\nRateLimit: "par";r=1\r\n',
  'RateLimit: "par";r=1\r\n']
+
+
+
+=== TEST 12: a dry run before a redirect neither decides for a limit in force nor stands in its way
+--- http_config eval: $::http
+--- config
+    location = /a {
+        sluice_limit_conn zone=par limit=1;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/r;
+    }
+    location = /r {
+        sluice_limit_conn zone=par limit=1 dry_run;
+        try_files /none /c;
+    }
+    location = /c {
+        sluice_limit_conn zone=par limit=1;
+        add_header X-Status $sluice_limit_status;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- more_headers
+X-Key: k
+--- request eval
+["GET /a", "GET /r", "GET /a", "GET /c"]
+--- error_code eval
+[429, 200, 429, 200]
+--- response_headers eval
+["X-Status: ", "X-Status: PASSED", "X-Status: ", "X-Status: PASSED"]
+
+
+
+=== TEST 13: nor for an upstream that is asked instead of a refusal
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_limit_conn_zone $http_x_key zone=par:64k;
+    sluice_limit_zone $http_x_key zone=rpm:64k window=1h;
+--- config
+    location = /a {
+        sluice_limit_conn zone=par limit=1;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/t;
+    }
+    location = /t {
+        sluice_limit_conn zone=par limit=1 dry_run;
+        sluice_limit zone=rpm limit=$arg_n;
+        error_page 429 500 = @cheap;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location @cheap {
+        sluice_limit_conn zone=par limit=1;
+        rewrite ^ /c break;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT;
+    }
+    location = /c {
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- more_headers
+X-Key: k
+--- request eval
+["GET /t?n=0", "GET /a", "GET /a?n=0", "GET /t?n=0", "GET /t"]
+--- error_code eval
+[200, 429, 429, 200, 200]

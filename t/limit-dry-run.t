@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 74;
+plan tests => 107;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -179,3 +179,120 @@ newer passed=2 refused=1
 [200, 200, 200]
 --- response_headers eval
 ["X-Limit: /", "X-Limit: /", "X-Limit: PASSED/"]
+
+
+
+=== TEST 9: after a redirect the same zone is in force: a dry run does not decide for it
+--- config
+    location = /t {
+        sluice_limit zone=new limit=2 dry_run;
+        try_files /none @api;
+    }
+    location @api {
+        sluice_limit zone=new limit=2;
+        root $TEST_NGINX_SERVER_ROOT/html;
+        try_files /index.html =404;
+    }
+--- request eval
+[("GET /t?k=1") x 4]
+--- error_code eval
+[200, 200, 429, 429]
+--- response_headers eval
+["X-Limit: PASSED/", "X-Limit: PASSED/", "X-Limit: REJECTED/new",
+ "X-Limit: REJECTED/new"]
+--- x_counters
+refused_limit=2 dry_run=2
+
+
+
+=== TEST 10: and the request is charged what it weighs there, once
+--- config
+    location = /t {
+        sluice_limit zone=new limit=9 weight=3 settle=$arg_used dry_run;
+        try_files /none @api;
+    }
+    location @api {
+        sluice_limit zone=new limit=3;
+        root $TEST_NGINX_SERVER_ROOT/html;
+        try_files /index.html =404;
+    }
+--- request eval
+[("GET /t?k=1&used=9") x 4]
+--- error_code eval
+[200, 200, 200, 429]
+--- x_log
+0: dry run
+
+
+
+=== TEST 11: one that is refused there is charged nothing
+--- config
+    location = /t {
+        sluice_limit zone=new limit=5 dry_run;
+        sluice_limit zone=newer limit=5 dry_run;
+        try_files /none @api;
+    }
+    location @api {
+        sluice_limit zone=new limit=$arg_n;
+        sluice_limit zone=newer limit=1;
+        root $TEST_NGINX_SERVER_ROOT/html;
+        try_files /index.html =404;
+    }
+--- request eval
+["GET /t?k=1&n=0", "GET /t?k=1&n=0", "GET /t?k=1&n=1", "GET /t?k=2&n=9"]
+--- error_code eval
+[429, 429, 200, 429]
+--- response_headers eval
+["X-Limit: REJECTED/new", "X-Limit: REJECTED/new", "X-Limit: PASSED/",
+ "X-Limit: REJECTED/newer"]
+
+
+
+=== TEST 12: a dry run after a redirect charges nothing again, nor does one after another
+--- config
+    location = /t {
+        sluice_limit zone=new limit=2;
+        sluice_limit zone=newer limit=2 dry_run;
+        try_files /none @api;
+    }
+    location @api {
+        sluice_limit zone=new limit=2 dry_run;
+        sluice_limit zone=newer limit=2 dry_run;
+        root $TEST_NGINX_SERVER_ROOT/html;
+        try_files /index.html =404;
+    }
+--- request eval
+[("GET /t?k=1") x 3]
+--- error_code eval
+[200, 200, 429]
+--- response_headers eval
+["X-Limit: PASSED/", "X-Limit: PASSED/", "X-Limit: REJECTED/new"]
+--- x_zone
+new passed=2 refused=1
+newer passed=2 refused=1
+--- x_log
+0: dry run
+
+
+
+=== TEST 13: beside what refuses: an upstream that is asked instead has the zone in force
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=1;
+        sluice_limit zone=new limit=1 dry_run;
+        error_page 429 = @cheap;
+        root $TEST_NGINX_SERVER_ROOT/html;
+        try_files /index.html =404;
+    }
+    location @cheap {
+        sluice_limit zone=new limit=1;
+        rewrite ^ /free break;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT;
+    }
+    location = /free {
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /t?k=1", "GET /t?k=2", "GET /t?k=2"]
+--- error_code eval
+[200, 200, 429]
