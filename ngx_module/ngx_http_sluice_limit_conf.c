@@ -17,6 +17,7 @@ static ngx_int_t ngx_http_sluice_limit_own(ngx_conf_t *cf,
 static ngx_int_t ngx_http_sluice_limit_number(ngx_conf_t *cf,
     ngx_str_t *parameter, size_t prefix, off_t least, uint64_t *number,
     ngx_http_sluice_value_t **value);
+static void ngx_http_sluice_limit_warn_body(ngx_conf_t *cf, ngx_str_t *text);
 
 
 static const char  *ngx_http_sluice_limit_units[NGX_HTTP_SLUICE_UNITS] = {
@@ -32,9 +33,15 @@ static const char  *ngx_http_sluice_limit_unknown[] = {
     "sluice_key*",
     "sluice_limit_zone",
     "sluice_limit_status",
+    "sluice_proxy_*",
+    "sluice_tries",
     "upstream_*",
     "sent_http_*",
+    "sent_trailer_*",
     "status",
+    "bytes_sent",
+    "body_bytes_sent",
+    "request_completion",
     NULL
 };
 
@@ -260,6 +267,8 @@ ngx_http_sluice_zone_key_compile(ngx_conf_t *cf, ngx_str_t *text,
                            zone, text);
         return NGX_ERROR;
     }
+
+    ngx_http_sluice_limit_warn_body(cf, text);
 
     key->by_client = (ngx_strcmp(text->data, "$sluice_client") == 0
                       || ngx_strcmp(text->data, "${sluice_client}") == 0);
@@ -560,12 +569,36 @@ ngx_http_sluice_limit_number(ngx_conf_t *cf, ngx_str_t *parameter,
         return NGX_ERROR;
     }
 
+    if (number != NULL) {
+        ngx_http_sluice_limit_warn_body(cf, &text);
+    }
+
     *value = ngx_palloc(cf->pool, sizeof(ngx_http_sluice_value_t));
     if (*value == NULL) {
         return NGX_ERROR;
     }
 
     return ngx_http_sluice_compile(cf, &text, *value);
+}
+
+
+/* it is read later, unless another module has asked for it: who knows */
+
+static void
+ngx_http_sluice_limit_warn_body(ngx_conf_t *cf, ngx_str_t *text)
+{
+    static const char  *body[] = { "request_body", "request_body_file", NULL };
+
+    const char  *mentioned;
+
+    mentioned = ngx_http_sluice_mentions(text, body);
+
+    if (mentioned != NULL) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"$%s\" in \"%V\" is empty when a request is "
+                           "admitted, unless another module has read the body",
+                           mentioned, text);
+    }
 }
 
 

@@ -4,13 +4,13 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 44;
+plan tests => 67;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
 
-    $block->set_value('config', '');
-    $block->set_value('must_die', 1);
+    $block->set_value('config', '') if !defined $block->config;
+    $block->set_value('must_die', 1) if !defined $block->must_die;
 });
 
 run_tests();
@@ -191,3 +191,114 @@ qr/\[emerg\] .*invalid parameter "limit=1" in /
     sluice_limit_zone $sluice_limit_status zone=never:64k window=1m;
 --- error_log eval
 qr/\[emerg\] .*zone "never" never matches: its key "\$sluice_limit_status" is empty when a request is admitted in /
+
+
+
+=== TEST 23: a key of what is not known yet: sluice_proxy_id
+--- http_config
+    sluice_limit_zone $sluice_proxy_id zone=never:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "never" never matches: its key "\$sluice_proxy_id" is empty when a request is admitted in /
+
+
+
+=== TEST 24: a key of what is not known yet: sluice_proxy_result
+--- http_config
+    sluice_limit_zone ${sluice_proxy_result} zone=never:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "never" never matches: its key "\$\{sluice_proxy_result\}" is empty when a request is admitted in /
+
+
+
+=== TEST 25: a key of what is not known yet: sluice_proxy_tries
+--- http_config
+    sluice_limit_zone $sluice_proxy_tries zone=never:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "never" never matches: its key "\$sluice_proxy_tries" is empty when a request is admitted in /
+
+
+
+=== TEST 26: a key of what is not known yet: sluice_proxy_time
+--- http_config
+    sluice_limit_zone $sluice_proxy_time zone=never:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "never" never matches: its key "\$sluice_proxy_time" is empty when a request is admitted in /
+
+
+
+=== TEST 27: a key of what is not known yet: sluice_tries
+--- http_config
+    sluice_limit_zone $sluice_tries zone=never:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "never" never matches: its key "\$sluice_tries" is empty when a request is admitted in /
+
+
+
+=== TEST 28: a key of what is not known yet: sent_trailer_x_used
+--- http_config
+    sluice_limit_zone $sent_trailer_x_used zone=never:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "never" never matches: its key "\$sent_trailer_x_used" is empty when a request is admitted in /
+
+
+
+=== TEST 29: a key of what is not known yet: request_completion
+--- http_config
+    sluice_limit_zone $request_completion zone=never:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "never" never matches: its key "\$request_completion" is empty when a request is admitted in /
+
+
+
+=== TEST 30: a key of what is not known yet: bytes_sent
+--- http_config
+    sluice_limit_zone $bytes_sent zone=never:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "never" never matches: its key "\$bytes_sent" is empty when a request is admitted in /
+
+
+
+=== TEST 31: a key of what is not known yet: body_bytes_sent
+--- http_config
+    sluice_limit_zone $remote_addr$body_bytes_sent zone=never:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*zone "never" never matches: its key "\$remote_addr\$body_bytes_sent" is empty when a request is admitted in /
+
+
+
+=== TEST 32: a longer name, which is another variable
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    map $remote_addr $bytes_sent_to { default 1; }
+    sluice_limit_zone $bytes_sent_to zone=other:64k window=1m;
+--- config
+    location = /t {
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- must_die: 0
+--- request
+GET /t
+--- no_error_log
+[emerg]
+is empty when
+
+
+
+=== TEST 33: the body, which another module may have read, is warned of
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_limit_zone $request_body zone=body:64k window=1m;
+    sluice_limit_zone $request_body_file zone=file:64k window=1m;
+    sluice_limit_conn_zone ${request_body} zone=conns:64k;
+--- config
+    location = /t {
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- must_die: 0
+--- request
+GET /t
+--- x_log
+1: ~\[warn\] .*"\$request_body" in "\$request_body" is empty when a request is admitted, unless another module has read the body in 
+1: "$request_body_file" in "$request_body_file" is empty when
+1: "$request_body" in "${request_body}" is empty when
+3: is empty when a request is admitted

@@ -4,12 +4,12 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 66;
+plan tests => 74;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
 
-    $block->set_value('must_die', 1);
+    $block->set_value('must_die', 1) if !defined $block->must_die;
     $block->set_value('http_config', ($block->http_config // '') . '
         sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
         sluice_limit_zone $remote_addr zone=rpm:64k window=1h;
@@ -307,3 +307,43 @@ qr/\[emerg\] .*invalid "weight=\$\{sent_http_x_cost\}": "\$sent_http_\*" is not 
     sluice_limit_conn zone=par limit=$status;
 --- error_log eval
 qr/\[emerg\] .*invalid "limit=\$status": "\$status" is not known when a request is admitted in /
+
+
+
+=== TEST 34: a weight that the way out tells
+--- config
+    sluice_limit zone=rpm limit=9 weight=$sluice_proxy_tries;
+--- error_log eval
+qr/\[emerg\] .*invalid "weight=\$sluice_proxy_tries": "\$sluice_proxy_\*" is not known when a request is admitted in /
+
+
+
+=== TEST 35: a weight that the number of tries tells
+--- config
+    sluice_limit zone=rpm limit=9 weight=$sluice_tries;
+--- error_log eval
+qr/\[emerg\] .*invalid "weight=\$sluice_tries": "\$sluice_tries" is not known when a request is admitted in /
+
+
+
+=== TEST 36: a limit that is what has been sent
+--- config
+    sluice_limit zone=rpm limit=$body_bytes_sent;
+--- error_log eval
+qr/\[emerg\] .*invalid "limit=\$body_bytes_sent": "\$body_bytes_sent" is not known when a request is admitted in /
+
+
+
+=== TEST 37: a weight that is in the body; what it cost may be known from all of them
+--- config
+    sluice_limit zone=rpm limit=9 weight=$request_body settle=$bytes_sent$sluice_proxy_tries$sent_trailer_x$request_body;
+    location = /t {
+        sluice_limit off;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- must_die: 0
+--- request
+GET /t
+--- x_log
+1: ~\[warn\] .*"\$request_body" in "\$request_body" is empty when a request is admitted, unless another module has read the body in 
+1: is empty when a request is admitted
