@@ -277,7 +277,8 @@ ngx_http_sluice_mentions(ngx_str_t *value, const char **names)
 
             if (names[i][len - 1] == '*') {
                 if (left >= len - 1
-                    && ngx_strncmp(p + 1, names[i], len - 1) == 0)
+                    && ngx_strncasecmp(p + 1, (u_char *) names[i], len - 1)
+                       == 0)
                 {
                     return names[i];
                 }
@@ -285,7 +286,8 @@ ngx_http_sluice_mentions(ngx_str_t *value, const char **names)
                 continue;
             }
 
-            if (left >= len && ngx_strncmp(p + 1, names[i], len) == 0
+            if (left >= len
+                && ngx_strncasecmp(p + 1, (u_char *) names[i], len) == 0
                 && (left == len
                     || !(p[1 + len] == '_'
                          || (p[1 + len] >= '0' && p[1 + len] <= '9')

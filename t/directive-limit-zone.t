@@ -210,11 +210,11 @@ qr/\[emerg\] .*zone "never" never matches: its key "\$\{sluice_proxy_result\}" i
 
 
 
-=== TEST 25: a key of what is not known yet: sluice_proxy_tries
+=== TEST 25: a key of what is not known yet: sluice_proxy_tries, however it is written
 --- http_config
-    sluice_limit_zone $sluice_proxy_tries zone=never:64k window=1m;
+    sluice_limit_zone $Sluice_PROXY_tries zone=never:64k window=1m;
 --- error_log eval
-qr/\[emerg\] .*zone "never" never matches: its key "\$sluice_proxy_tries" is empty when a request is admitted in /
+qr/\[emerg\] .*zone "never" never matches: its key "\$Sluice_PROXY_tries" is empty when a request is admitted in /
 
 
 
