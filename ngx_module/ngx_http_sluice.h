@@ -280,11 +280,13 @@ typedef struct {
 } ngx_http_sluice_key_try_t;
 
 
-/* a key that was denied, until it is clear whether the request is to blame */
+/* a key that was refused, until it is clear whether the request is to blame */
 typedef struct {
     ngx_http_sluice_pool_t     *pool;
     ngx_http_sluice_key_t      *key;
     sluice_member_try_t         try;
+    sluice_answer_t             answer;         /* denied or exhausted       */
+    sluice_member_reason_t      reason;
     ngx_uint_t                  status;
 } ngx_http_sluice_denied_t;
 

@@ -20,7 +20,8 @@ static ngx_int_t ngx_http_sluice_key_clone(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf);
 static ngx_http_sluice_key_t *ngx_http_sluice_key_of(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_key_denied(ngx_http_request_t *r,
-    ngx_http_sluice_ctx_t *ctx, ngx_uint_t status);
+    ngx_http_sluice_ctx_t *ctx, sluice_answer_t answer,
+    sluice_member_reason_t reason, ngx_uint_t status);
 static void ngx_http_sluice_key_told(ngx_http_request_t *r,
     ngx_http_sluice_pool_t *pool, ngx_http_sluice_key_t *key, int state,
     sluice_member_reason_t reason, ngx_uint_t status);
@@ -294,8 +295,13 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     ctx->judged = 1;
     ctx->failed = (answer > SLUICE_ANSWER_NONE);
 
-    if (answer == SLUICE_ANSWER_DENIED
-        && ngx_http_sluice_key_denied(r, ctx, status) == NGX_OK)
+    /* the client's own mistake may repeat his words; a 429 is never one */
+
+    if ((answer == SLUICE_ANSWER_DENIED
+         || (reason == SLUICE_REASON_BODY
+             && status != NGX_HTTP_TOO_MANY_REQUESTS))
+        && ngx_http_sluice_key_denied(r, ctx, answer, reason, status)
+           == NGX_OK)
     {
         return;
     }
@@ -348,7 +354,7 @@ ngx_http_sluice_key_cut(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 
 static ngx_int_t
 ngx_http_sluice_key_denied(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
-    ngx_uint_t status)
+    sluice_answer_t answer, sluice_member_reason_t reason, ngx_uint_t status)
 {
     ngx_http_sluice_denied_t  *denied;
 
@@ -368,6 +374,8 @@ ngx_http_sluice_key_denied(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     denied->pool = ctx->pool;
     denied->key = ctx->key;
     denied->try = ctx->hold.try;
+    denied->answer = answer;
+    denied->reason = reason;
     denied->status = status;
 
     return NGX_OK;
@@ -376,9 +384,13 @@ ngx_http_sluice_key_denied(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 
 /*
  * A request may be one that no key is good for: a client that asks for what the
- * account may not have would have its keys disabled, one by one.  So a 403
- * counts against a key if another one was let through with the same request,
- * and a 401 if no other one was denied besides.  Else the key is doubted, and
+ * account may not have would have its keys disabled, one by one, and whose
+ * words come back in an error would have them exhausted.  So a 403, or what a
+ * body says beside 400 or 403, counts against a key if another one was let
+ * through with the same request, and a 401 if no other one was denied besides.
+ * A 400 denies nothing: who answers that has let the key in, whatever he says
+ * then, and a client's words in it can keep no 401 of another from counting;
+ * a 403 is one with such words and without.  Else the key is doubted, and
  * another request that it refuses is tried with one that is not.  There is
  * ctx->denied.
  */
@@ -388,7 +400,7 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
 {
     int                        state;
     uint64_t                   now;
-    ngx_uint_t                 i;
+    ngx_uint_t                 i, n;
     sluice_answer_t            answer;
     ngx_http_sluice_denied_t  *denied;
 
@@ -399,12 +411,16 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
     denied = ctx->denied->elts;
     now = sluice_clock_ms();
 
+    for (i = 0, n = 0; i < ctx->denied->nelts; i++) {
+        n += (denied[i].status != NGX_HTTP_BAD_REQUEST);
+    }
+
     for (i = 0; i < ctx->denied->nelts; i++) {
 
         answer = (ctx->allowed
-                  || (ctx->denied->nelts == 1
+                  || (n == 1 && denied[i].answer == SLUICE_ANSWER_DENIED
                       && denied[i].status != NGX_HTTP_FORBIDDEN))
-                 ? SLUICE_ANSWER_DENIED : SLUICE_ANSWER_CLIENT;
+                 ? denied[i].answer : SLUICE_ANSWER_CLIENT;
 
         if (answer == SLUICE_ANSWER_CLIENT) {
             sluice_member_doubt(denied[i].key->line, now);
@@ -412,13 +428,13 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
 
         state = sluice_member_answer(denied[i].key->line,
                                      &denied[i].pool->policy, &denied[i].try,
-                                     answer, SLUICE_REASON_STATUS,
+                                     answer, denied[i].reason,
                                      denied[i].status, SLUICE_NEVER, now);
 
         if (state != -1) {
             ngx_http_sluice_key_told(ctx->request, denied[i].pool,
-                                     denied[i].key, state,
-                                     SLUICE_REASON_STATUS, denied[i].status);
+                                     denied[i].key, state, denied[i].reason,
+                                     denied[i].status);
         }
     }
 

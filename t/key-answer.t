@@ -88,6 +88,7 @@ Sluice::Upstream::start(
     '/gzip'   => [answer(429, gzip($quota), 'Content-Encoding: gzip')],
     '/gzip/400' => [answer(400, gzip($credit), 'content-encoding: GZip')],
     '/gzip/x' => [answer(403, gzip($credit), 'Content-Encoding: x-gzip')],
+    (map { ("sk-2 /gzip/$_" => [answer(200, 'ok')]) } 400, 'x'),
     '/deflate' => [answer(429, deflated($quota, MAX_WBITS),
                           'Content-Encoding: deflate')],
     '/raw'    => [answer(429, deflated($quota, -MAX_WBITS),
@@ -141,6 +142,7 @@ add_block_preprocessor(sub {
                 if (\$uri ~ ^/body/(400|403|404|429|500)\$) {
                     set \$s \$1;
                 }
+                if (\$http_authorization = sk-2) { return 200 ok; }
                 if (\$s = 400) { return 400 \$http_body; }
                 if (\$s = 403) { return 403 \$http_body; }
                 if (\$s = 404) { return 404 \$http_body; }
@@ -483,24 +485,28 @@ p a state=exhausted for=86400000 reason=body status=429 quota=1
 
 
 === TEST 28: with 400
+--- x_pool: key sk-2 id=b backup;
 --- request
 GET /body/400
 --- more_headers
 Body: {"type":"error","error":{"message":"Your credit balance is too low to access"}}
---- error_code: 400
+--- error_code: 200
 --- x_members
 p a state=exhausted reason=body status=400
+p b state=healthy used=1
 
 
 
 === TEST 29: with 403
+--- x_pool: key sk-2 id=b backup;
 --- request
 GET /body/403
 --- more_headers
 Body: {"error":{"type":"billing_error"}}
---- error_code: 403
+--- error_code: 200
 --- x_members
 p a state=exhausted reason=body status=403 denied=0
+p b state=healthy used=1
 
 
 
@@ -529,15 +535,16 @@ p a state=cooling reason=status client=1 cool=1 quota=0
 
 
 === TEST 32: the operator's own words, in place of ours
---- x_pool: exhaust 402 'match=out of gas' 'match="broke"';
+--- x_pool: key sk-2 id=b backup; exhaust 402 'match=out of gas' 'match="broke"';
 --- request eval
 ["GET /body/400", "GET /body/400"]
 --- more_headers eval
 ["Body: {\"code\":\"insufficient_quota\"}", "Body: we are out of gas!"]
 --- error_code eval
-[400, 400]
+[400, 200]
 --- x_members
 p a state=exhausted reason=body client=1
+p b state=healthy used=1
 
 
 
@@ -879,21 +886,25 @@ p a state=cooling for=9000 denied=3 cool=2
 
 
 === TEST 62: with 400 and 403, which a client would get again and again
+--- x_pool: key sk-2 id=b backup;
 --- request eval
 ["GET /script/gzip/400", "GET /script/gzip/x"]
 --- error_code eval
-[400, 503]
+[200, 200]
 --- x_members
-p a state=exhausted reason=body status=400
+p a state=exhausted reason=body status=400 used=1
+p b state=healthy used=2
 
 
 
 === TEST 63: in other words for it
+--- x_pool: key sk-2 id=b backup;
 --- request
 GET /script/gzip/x
---- error_code: 403
+--- error_code: 200
 --- x_members
 p a state=exhausted reason=body status=403
+p b state=healthy used=1
 
 
 

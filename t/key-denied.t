@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 219;
+plan tests => 257;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -28,6 +28,17 @@ add_block_preprocessor(sub {
             if ($answer = 403) { return 403 "403"; }
             return 200 "200";
         }
+        server {
+            listen 127.0.0.1:$TEST_NGINX_RAND_PORT_3;
+            set $s $arg_a;
+            if ($http_authorization = sk-well) { set $s $arg_b; }
+            set $words "{\"error\":{\"param\":\"insufficient_quota\"}}";
+            if ($s = 400) { return 400 $words; }
+            if ($s = 403) { return 403 $words; }
+            if ($s = 429) { return 429 $words; }
+            if ($s = 401) { return 401 "401"; }
+            return 200 "200";
+        }
     ');
     $block->set_value('config', '
         sluice_key p;
@@ -42,6 +53,9 @@ add_block_preprocessor(sub {
         location = /only401 {
             sluice_key only;
             proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1/unauthorized;
+        }
+        location = /echo {
+            proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_3;
         }
         ' . ($block->config // '') . '
     ');
@@ -301,3 +315,135 @@ slow b used=4 state=healthy
 --- request
 GET /t
 --- response_body: 200
+
+
+
+=== TEST 13: a client's words come back, with every key: it is the request
+--- request eval
+["GET /echo?a=400&b=400", "GET /echo?a=403&b=403", "GET /echo?a=400&b=400"]
+--- error_code eval
+[400, 403, 400]
+--- x_members
+only b used=0
+p a used=3 state=healthy quota=0 client=3 in_flight=0
+p b used=3 state=healthy quota=0 client=3 in_flight=0
+--- x_log
+0: exhausted
+
+
+
+=== TEST 14: with one of them, and not with another: it is the key
+--- request eval
+["GET /echo?a=400&b=200", "GET /echo?a=400&b=200", "GET /echo?a=400&b=200"]
+--- error_code eval
+[200, 200, 200]
+--- x_members
+only b used=0
+p a used=1 state=exhausted for=86400000 reason=body status=400 quota=1 client=0
+p b used=3 state=healthy quota=0 in_flight=0
+--- x_log
+1: key "a" of pool "p" is exhausted for 86400 seconds after status 400 and a body that says so
+
+
+
+=== TEST 15: with 403, too, and that is no denial besides
+--- request eval
+["GET /echo?a=403&b=200", "GET /echo?a=403&b=200", "GET /echo?a=403&b=200"]
+--- error_code eval
+[200, 200, 200]
+--- x_members
+only b used=0
+p a used=1 state=exhausted reason=body status=403 quota=1 denied=0
+p b used=3 state=healthy quota=0 in_flight=0
+--- x_log
+1: key "a" of pool "p" is exhausted for 86400 seconds after status 403 and a body that says so
+
+
+
+=== TEST 16: the only key of a pool: it may always be the request
+--- config
+    location = /echo/only {
+        sluice_key only;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_3;
+    }
+--- request eval
+["GET /echo/only?b=400", "GET /echo/only?b=403", "GET /echo/only?b=400"]
+--- error_code eval
+[400, 403, 400]
+--- response_body_like eval
+["insufficient_quota", "insufficient_quota", "insufficient_quota"]
+--- x_members
+only b used=3 state=healthy quota=0 client=3
+p a used=0
+p b used=0
+
+
+
+=== TEST 17: nor is another one asked
+--- config
+    location = /echo/once {
+        sluice_key_tries 1;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_3;
+    }
+--- request eval
+["GET /echo/once?a=400&b=200", "GET /echo/once?a=400&b=200"]
+--- error_code eval
+[400, 200]
+--- x_members
+only b used=0
+p a used=1 state=healthy quota=0 client=1
+p b used=1 state=healthy
+
+
+
+=== TEST 18: with 429 it never is the request
+--- request eval
+["GET /echo?a=429&b=429", "GET /echo?a=200&b=200"]
+--- error_code eval
+[429, 503]
+--- x_members
+only b used=0
+p a used=1 state=exhausted reason=body status=429 quota=1
+p b used=1 state=exhausted reason=body status=429 quota=1
+
+
+
+=== TEST 19: who answers 400 has let the key in: a 401 counts beside it
+--- http_config
+    sluice_key_pool order { key sk-revoked id=a; key sk-well id=b backup; }
+--- config
+    location = /echo/order {
+        sluice_key order;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_3;
+    }
+--- request eval
+[("GET /echo/order?a=401&b=400") x 4]
+--- error_code eval
+[400, 400, 400, 400]
+--- x_members
+only b used=0
+order a used=3 state=disabled denied=3 client=0
+order b used=4 state=healthy quota=0 client=4
+p a used=0
+p b used=0
+
+
+
+=== TEST 20: and not beside a 403, whatever that says
+--- http_config
+    sluice_key_pool order { key sk-revoked id=a; key sk-well id=b backup; }
+--- config
+    location = /echo/order {
+        sluice_key order;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_3;
+    }
+--- request eval
+[("GET /echo/order?a=401&b=403") x 4]
+--- error_code eval
+[403, 403, 403, 403]
+--- x_members
+only b used=0
+order a used=4 state=healthy denied=0 client=4
+order b used=4 state=healthy quota=0 client=4
+p a used=0
+p b used=0
