@@ -1031,6 +1031,10 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     if (t->ctx->denied != NULL) {
         ngx_http_sluice_key_blame(t->ctx);
     }
+
+    /* a redirect makes another one, and its keys may be denied all the same */
+
+    t->ctx->allowed = 0;
 }
 
 

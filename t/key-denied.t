@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 257;
+plan tests => 262;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -447,3 +447,31 @@ order a used=4 state=healthy denied=0 client=4
 order b used=4 state=healthy quota=0 client=4
 p a used=0
 p b used=0
+
+
+
+=== TEST 21: a page in place of an error is another request to the upstream
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        return 404;
+    }
+--- config
+    location = /page {
+        proxy_intercept_errors on;
+        error_page 404 = /echo?a=400&b=400;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+    location = /page403 {
+        proxy_intercept_errors on;
+        error_page 404 = /forbidden;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+    }
+--- request eval
+["GET /page", ("GET /page403") x 3]
+--- error_code eval
+[400, 403, 403, 403]
+--- x_members
+only b used=0
+p a state=healthy quota=0 denied=0
+p b state=healthy quota=0 denied=0
