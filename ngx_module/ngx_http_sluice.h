@@ -431,6 +431,7 @@ typedef struct {
     unsigned                    judged:1;       /* its answer has come       */
     unsigned                    failed:1;       /* ... and was no good       */
     unsigned                    allowed:1;      /* some key was not denied   */
+    unsigned                    well:1;         /* ... and no error came     */
     unsigned                    waits:1;        /* for a key                 */
     unsigned                    full:1;         /* one has no place          */
 } ngx_http_sluice_ctx_t;

@@ -310,6 +310,7 @@ ngx_http_sluice_key_judge(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 
     if (answer == SLUICE_ANSWER_WELL || answer == SLUICE_ANSWER_CLIENT) {
         ctx->allowed = 1;
+        ctx->well |= (answer == SLUICE_ANSWER_WELL);
 
         if (ctx->denied != NULL) {
             ngx_http_sluice_key_blame(ctx);
@@ -385,14 +386,13 @@ ngx_http_sluice_key_denied(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
 /*
  * A request may be one that no key is good for: a client that asks for what the
  * account may not have would have its keys disabled, one by one, and whose
- * words come back in an error would have them exhausted.  So a 403, or what a
- * body says beside 400 or 403, counts against a key if another one was let
- * through with the same request, and a 401 if no other one was denied besides.
- * A 400 denies nothing: who answers that has let the key in, whatever he says
- * then, and a client's words in it can keep no 401 of another from counting;
- * a 403 is one with such words and without.  Else the key is doubted, and
- * another request that it refuses is tried with one that is not.  There is
- * ctx->denied.
+ * words come back in an error would have them exhausted.  So a 403 counts
+ * against a key if another one was let through with the same request; what a
+ * body says beside 400 or 403, if another one's answer was well: an error may
+ * be the same one in other words; and a 401 if no other one was denied besides,
+ * which a 400 is not: who answers that has let the key in.  Else the key is
+ * doubted, and another request that it refuses is tried with one that is not.
+ * There is ctx->denied.
  */
 
 void
@@ -400,7 +400,7 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
 {
     int                        state;
     uint64_t                   now;
-    ngx_uint_t                 i, n;
+    ngx_uint_t                 i, n, counts;
     sluice_answer_t            answer;
     ngx_http_sluice_denied_t  *denied;
 
@@ -417,12 +417,14 @@ ngx_http_sluice_key_blame(ngx_http_sluice_ctx_t *ctx)
 
     for (i = 0; i < ctx->denied->nelts; i++) {
 
-        answer = (ctx->allowed
-                  || (n == 1 && denied[i].answer == SLUICE_ANSWER_DENIED
-                      && denied[i].status != NGX_HTTP_FORBIDDEN))
-                 ? denied[i].answer : SLUICE_ANSWER_CLIENT;
+        counts = (denied[i].answer != SLUICE_ANSWER_DENIED)
+                 ? ctx->well
+                 : ctx->allowed
+                   || (n == 1 && denied[i].status != NGX_HTTP_FORBIDDEN);
 
-        if (answer == SLUICE_ANSWER_CLIENT) {
+        answer = counts ? denied[i].answer : SLUICE_ANSWER_CLIENT;
+
+        if (!counts) {
             sluice_member_doubt(denied[i].key->line, now);
         }
 

@@ -1035,6 +1035,7 @@ ngx_http_sluice_try_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     /* a redirect makes another one, and its keys may be denied all the same */
 
     t->ctx->allowed = 0;
+    t->ctx->well = 0;
 }
 
 

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 262;
+plan tests => 266;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -37,6 +37,7 @@ add_block_preprocessor(sub {
             if ($s = 403) { return 403 $words; }
             if ($s = 429) { return 429 $words; }
             if ($s = 401) { return 401 "401"; }
+            if ($s = 404) { return 404 "404"; }
             return 200 "200";
         }
     ');
@@ -346,7 +347,21 @@ p b used=3 state=healthy quota=0 in_flight=0
 
 
 
-=== TEST 15: with 403, too, and that is no denial besides
+=== TEST 15: an error in other words is one all the same
+--- request eval
+["GET /echo?a=400&b=404", "GET /echo?a=400&b=404"]
+--- error_code eval
+[404, 404]
+--- x_members
+only b used=0
+p a used=1 state=healthy quota=0 client=1 in_flight=0
+p b used=2 state=healthy quota=0 client=2 in_flight=0
+--- x_log
+0: exhausted
+
+
+
+=== TEST 16: with 403, too, and that is no denial besides
 --- request eval
 ["GET /echo?a=403&b=200", "GET /echo?a=403&b=200", "GET /echo?a=403&b=200"]
 --- error_code eval
@@ -360,7 +375,7 @@ p b used=3 state=healthy quota=0 in_flight=0
 
 
 
-=== TEST 16: the only key of a pool: it may always be the request
+=== TEST 17: the only key of a pool: it may always be the request
 --- config
     location = /echo/only {
         sluice_key only;
@@ -379,7 +394,7 @@ p b used=0
 
 
 
-=== TEST 17: nor is another one asked
+=== TEST 18: nor is another one asked
 --- config
     location = /echo/once {
         sluice_key_tries 1;
@@ -396,7 +411,7 @@ p b used=1 state=healthy
 
 
 
-=== TEST 18: with 429 it never is the request
+=== TEST 19: with 429 it never is the request
 --- request eval
 ["GET /echo?a=429&b=429", "GET /echo?a=200&b=200"]
 --- error_code eval
@@ -408,7 +423,7 @@ p b used=1 state=exhausted reason=body status=429 quota=1
 
 
 
-=== TEST 19: who answers 400 has let the key in: a 401 counts beside it
+=== TEST 20: who answers 400 has let the key in: a 401 counts beside it
 --- http_config
     sluice_key_pool order { key sk-revoked id=a; key sk-well id=b backup; }
 --- config
@@ -429,7 +444,7 @@ p b used=0
 
 
 
-=== TEST 20: and not beside a 403, whatever that says
+=== TEST 21: and not beside a 403, whatever that says
 --- http_config
     sluice_key_pool order { key sk-revoked id=a; key sk-well id=b backup; }
 --- config
@@ -450,7 +465,7 @@ p b used=0
 
 
 
-=== TEST 21: a page in place of an error is another request to the upstream
+=== TEST 22: a page in place of an error is another request to the upstream
 --- http_config
     server {
         listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
