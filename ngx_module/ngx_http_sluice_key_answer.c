@@ -397,7 +397,7 @@ ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer,
     ngx_http_request_t   *r;
     ngx_http_upstream_t  *u;
 
-    if (!t->hooked || t->tries >= t->conf->key_tries) {
+    if (!t->hooked || t->tries + 1 >= t->conf->key_tries) {
         return 0;
     }
 

@@ -43,6 +43,8 @@ static ngx_int_t ngx_http_sluice_try_move(ngx_http_sluice_try_t *t);
 static ngx_uint_t ngx_http_sluice_try_sent(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
+static ngx_uint_t ngx_http_sluice_try_turns(ngx_http_sluice_try_t *t,
+    ngx_uint_t left, ngx_uint_t tries);
 static void ngx_http_sluice_try_anew(ngx_http_upstream_rr_peer_data_t *rrp);
 static void ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
@@ -436,7 +438,6 @@ ngx_http_sluice_try_count(ngx_http_sluice_try_t *t)
     kt->key = ctx->key;
     kt->state = t->request->upstream_states->nelts - 1;
 
-    t->tries++;
     t->parsed = 0;
     t->blamed = 0;
     t->origins = 0;
@@ -507,8 +508,14 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
 
     rc = t->get(pc, t->data);
 
-    if (rc == NGX_BUSY && t->tries != 0 && t->remake) {
+    /*
+     * All tries of the servers begin anew once for each of sluice_key_tries.
+     * For a key that was taken as nginx went on by itself none is added.
+     */
+
+    if (rc == NGX_BUSY && (t->renew || t->remake)) {
         rc = ngx_http_sluice_try_origins(pc, t);
+        t->renew = 0;
     }
 
     if (rc == NGX_BUSY || rc == NGX_ERROR) {
@@ -538,15 +545,20 @@ ngx_http_sluice_try_notify(ngx_peer_connection_t *pc, void *data,
 static ngx_int_t
 ngx_http_sluice_try_move(ngx_http_sluice_try_t *t)
 {
+    t->met = 1;
+
     /* an answer that was an error has used no tokens, none says nothing */
 
     if (t->parsed) {
         ngx_http_sluice_key_unused(t->ctx);
     }
 
-    if (!t->has_next
-        && (t->request->request_body_no_buffering
-            || ngx_http_sluice_try_next(t) != NGX_OK))
+    if (t->has_next) {
+        t->tries++;
+        t->renew = 1;
+
+    } else if (t->request->request_body_no_buffering
+               || ngx_http_sluice_try_next(t) != NGX_OK)
     {
         return ngx_http_sluice_key_again(t->ctx);
     }
@@ -625,8 +637,9 @@ static ngx_int_t
 ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t)
 {
-    ngx_int_t              rc;
-    ngx_peer_connection_t  outer;
+    ngx_int_t                          rc;
+    ngx_peer_connection_t              outer;
+    ngx_http_upstream_rr_peer_data_t  *rrp;
 
     if (t->init == NULL) {
 
@@ -634,7 +647,11 @@ ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
             return NGX_BUSY;
         }
 
-        ngx_http_sluice_try_anew(t->data);
+        rrp = t->data;
+
+        ngx_http_sluice_try_anew(rrp);
+        pc->tries = ngx_http_sluice_try_turns(t, pc->tries,
+                                               rrp->peers->number);
 
         return t->get(pc, t->data);
     }
@@ -659,13 +676,35 @@ ngx_http_sluice_try_origins(ngx_peer_connection_t *pc,
     pc->get = outer.get;
     pc->free = outer.free;
     pc->notify = outer.notify;
-    pc->tries = outer.tries;
+    pc->tries = ngx_http_sluice_try_turns(t, outer.tries, pc->tries);
 #if (NGX_HTTP_SSL)
     pc->set_session = outer.set_session;
     pc->save_session = outer.save_session;
 #endif
 
     return (rc == NGX_OK) ? t->get(pc, t->data) : NGX_ERROR;
+}
+
+
+/* as many as proxy_next_upstream_tries allows still, and one at least */
+
+static ngx_uint_t
+ngx_http_sluice_try_turns(ngx_http_sluice_try_t *t, ngx_uint_t left,
+    ngx_uint_t tries)
+{
+    ngx_uint_t  max;
+
+    if (!t->renew) {
+        return left;
+    }
+
+    max = t->real->next_upstream_tries;
+
+    if (max == 0) {
+        return tries;
+    }
+
+    return ngx_min(tries, (max > t->turns) ? max - t->turns : 1);
 }
 
 
@@ -728,6 +767,10 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     }
 
     t->free(pc, t->data, state);
+
+    if ((state & NGX_PEER_FAILED) && !pc->cached) {
+        t->turns++;
+    }
 
     /* nginx would take a POST for one that was sent, and not go on */
 
@@ -803,10 +846,11 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
         return 0;
     }
 
-    /* that server's fault, unless it was the last one */
+    /* that server's fault, unless none was reached and it was the last one */
 
     if (!ngx_http_sluice_try_sent(t)) {
-        t->unmet = !ngx_http_sluice_egress_blamed(t->ctx->egress);
+        t->unmet = !t->met
+                   && !ngx_http_sluice_egress_blamed(t->ctx->egress);
         return 0;
     }
 

@@ -27,7 +27,8 @@ struct ngx_http_sluice_try_s {
 
     sluice_balance_set_t            had;        /* keys of this upstream     */
     sluice_balance_hold_t          *next;       /* valid if has_next         */
-    ngx_uint_t                      tries;      /* with a key                */
+    ngx_uint_t                      tries;      /* of other keys             */
+    ngx_uint_t                      turns;      /* of servers that failed    */
     ngx_uint_t                      origins;    /* pc->tries to go on with   */
     ngx_uint_t                      status;     /* true one; 0: as it is     */
     ngx_msec_t                      start;
@@ -52,6 +53,7 @@ struct ngx_http_sluice_try_s {
     unsigned                        making:1;   /* the request, once more    */
     unsigned                        asked:1;    /* for the key, meanwhile    */
     unsigned                        remake:1;   /* before it is sent again   */
+    unsigned                        renew:1;    /* servers, for a new key    */
     unsigned                        has_next:1;
     unsigned                        former:1;   /* u->request_sent is of the
                                                    try before                */
@@ -59,6 +61,7 @@ struct ngx_http_sluice_try_s {
     unsigned                        blamed:1;   /* the key, not the origin   */
     unsigned                        stale:1;    /* a kept connection was     */
     unsigned                        unmet:1;    /* no connection was made    */
+    unsigned                        met:1;      /* a server, by some try     */
     unsigned                        used:1;     /* its key is counted        */
 };
 

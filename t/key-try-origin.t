@@ -8,7 +8,7 @@ require './t/lib/Sluice/Upstream.pm';
 
 use File::Temp ();
 
-plan tests => 80;
+plan tests => 96;
 
 sub answer { return Sluice::Upstream::answer(@_) }
 
@@ -24,6 +24,31 @@ Sluice::Upstream::start(
     'B /once' => ["HTTP/1.1 200 X\r\nContent-Length: 4\r\n\r\n\$n \$nth\n"],
     '/stale'  => [answer(200, 'ok'), \0.05, undef],
 );
+
+# each name has two addresses, and nobody listens at the second
+
+my $dns = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => 'udp')
+    or die "cannot bind: $@";
+my $resolver = fork // die "cannot fork: $!";
+
+if (!$resolver) {
+    open $_, '>', '/dev/null' for \*STDOUT, \*STDERR;
+    $SIG{$_} = 'DEFAULT' for qw( INT TERM HUP );
+
+    while (defined $dns->recv(my $query, 512)) {
+        $dns->send(pack('a2 n5', $query, 0x8180, 1, 2, 0, 0)
+                   . substr($query, 12)
+                   . join '', map { pack 'n3 N n C4',
+                                         0xc00c, 1, 1, 60, 4, 127, 0, 0, $_ }
+                                  1, 77);
+    }
+
+    POSIX::_exit(0);
+}
+
+END { kill 'TERM', $resolver if $resolver }
+
+$ENV{TEST_NGINX_SLUICE_DNS} = $dns->sockport;
 
 # a certificate for an hour
 
@@ -80,6 +105,10 @@ add_block_preprocessor(sub {
         upstream half {
             server 127.0.0.1:1;
             server 127.0.0.1:\$TEST_NGINX_RAND_PORT_2;
+        }
+        upstream dead {
+            server 127.0.0.1:\$TEST_NGINX_RAND_PORT_1;
+            server 127.0.0.1:1 max_fails=0;
         }
         upstream script {
             server 127.0.0.1:\$TEST_NGINX_SLUICE_PORT;
@@ -447,3 +476,97 @@ keys=401@a+200@b
 --- x_members
 hashed a used=0
 p a used=1 in_flight=0 connect=2 state=healthy
+
+
+
+=== TEST 23: a server that is dead: the next key has its turn at the other one
+--- http_config
+    upstream sometimes {
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        server 127.0.0.1:1;
+    }
+--- config
+    location / {
+        proxy_pass http://sometimes;
+    }
+--- request
+GET /?a=A
+--- response_body_like: ^1 B \d$
+--- x_records
+status=200 tries=3 keys=401@a+502@b+200@b
+--- x_members
+hashed a used=0
+hashed b used=0
+hashed c used=0
+p a used=1 in_flight=0 connect=0 denied=1
+p b used=1 in_flight=0 connect=0
+p c used=0
+
+
+
+=== TEST 24: which may be asked first once more, and each key to the last
+--- config
+    location / {
+        proxy_pass http://dead;
+    }
+--- request
+GET /?a=A&b=B
+--- response_body_like: ^1 C \d$
+--- x_records
+status=200 keys=~^401@a(.502@b){1,2}.401@b(.502@c){0,2}.200@c$
+--- x_members
+hashed a used=0
+hashed b used=0
+hashed c used=0
+p a used=1 in_flight=0 connect=0
+p b used=1 in_flight=0 connect=0
+p c used=1 in_flight=0 connect=0
+
+
+
+=== TEST 25: if all are refused, that is the end
+--- config
+    location / {
+        proxy_pass http://dead;
+    }
+--- request
+GET /?a=A&b=B&c=C
+--- error_code: 401
+--- x_records
+status=401 keys=~^401@a(.502@b){1,2}.401@b(.502@c){0,2}.401@c$
+
+
+
+=== TEST 26: no more of these tries than nginx is allowed; nor is the key blamed
+--- config
+    location / {
+        proxy_next_upstream_tries 1;
+        proxy_pass http://dead;
+    }
+--- request
+GET /?a=A
+--- error_code: 502
+--- x_records
+status=502 tries=2 keys=401@a+502@b
+--- x_members
+hashed a used=0
+hashed b used=0
+hashed c used=0
+p a used=1 in_flight=0 connect=0
+p b used=0 in_flight=0 connect=0
+p c used=0
+
+
+
+=== TEST 27: addresses of a resolver's, one of which is dead
+--- config
+    location / {
+        resolver 127.0.0.1:$TEST_NGINX_SLUICE_DNS ipv6=off;
+        set $name two.test;
+        proxy_pass http://$name:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /?a=A&b=B
+--- response_body_like: ^1 C \d$
+--- x_records
+status=200 keys=~^(502@a.)?401@a(.502@b){0,2}.401@b(.502@c){0,2}.200@c$
