@@ -50,6 +50,7 @@ static void ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
 static ngx_uint_t ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
     ngx_http_sluice_try_t *t);
+static ngx_uint_t ngx_http_sluice_try_repeats(ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_keep(ngx_http_upstream_t *u);
 static ngx_int_t ngx_http_sluice_try_reinit_request(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_try_make(ngx_http_sluice_try_t *t);
@@ -780,13 +781,18 @@ ngx_http_sluice_try_free(ngx_peer_connection_t *pc, void *data,
 
     /* an only server has no tries left, and is well for another key */
 
-    if (wanted && ngx_http_sluice_try_next(t) == NGX_OK
+    if (wanted && (t->stale || ngx_http_sluice_try_next(t) == NGX_OK)
         && ngx_http_sluice_try_pass(t, NGX_HTTP_UPSTREAM_FT_ERROR
                                        |NGX_HTTP_UPSTREAM_FT_TIMEOUT)
            == NGX_OK)
     {
         t->again->next_upstream &= ~NGX_HTTP_UPSTREAM_FT_OFF;
-        pc->tries = ngx_max(pc->tries, 1);
+
+        /* behind a kept connection nginx adds one by itself */
+
+        if (!t->stale) {
+            pc->tries = ngx_max(pc->tries, 1);
+        }
     }
 }
 
@@ -826,7 +832,10 @@ ngx_http_sluice_try_end(ngx_http_sluice_try_t *t)
 }
 
 
-/* there was no answer; returns whether another key is wanted for it */
+/*
+ * There was no answer; returns whether another try is wanted for it: with
+ * another key, or with the same one if t->stale.
+ */
 
 static ngx_uint_t
 ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
@@ -837,13 +846,25 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
 
     c = pc->connection;
 
-    /* closed while it was kept: nobody's fault, and nginx tries again */
+    /*
+     * Closed while it was kept: nobody's fault, and nginx tries again.  What it
+     * does not, we have it do once; an upstream that reads the request and
+     * closes looks the same, and does it again.
+     */
 
     if (pc->cached && t->u->state->bytes_received == 0
-        && !(c != NULL && c->read->timedout))
+        && !(c != NULL && c->read->timedout)
+        && (!t->spared || ngx_http_sluice_try_repeats(t)))
     {
         t->stale = 1;
-        return 0;
+
+        if (ngx_http_sluice_try_repeats(t)) {
+            return 0;
+        }
+
+        t->spared = ngx_http_sluice_try_wanted(t, SLUICE_ANSWER_ERROR,
+                                               NGX_HTTP_SLUICE_NEXT_ERROR);
+        return t->spared;
     }
 
     /* that server's fault, unless none was reached and it was the last one */
@@ -870,6 +891,26 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
                                       answer == SLUICE_ANSWER_TIMEOUT
                                       ? NGX_HTTP_SLUICE_NEXT_TIMEOUT
                                       : NGX_HTTP_SLUICE_NEXT_ERROR);
+}
+
+
+/* whether nginx goes on by itself when a connection breaks */
+
+static ngx_uint_t
+ngx_http_sluice_try_repeats(ngx_http_sluice_try_t *t)
+{
+    ngx_uint_t  mask;
+
+    mask = NGX_HTTP_UPSTREAM_FT_ERROR;
+
+    if (t->u->request_sent
+        && (t->request->method
+            & (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH)))
+    {
+        mask |= NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT;
+    }
+
+    return (t->real->next_upstream & mask) == mask;
 }
 
 

@@ -60,6 +60,7 @@ struct ngx_http_sluice_try_s {
     unsigned                        parsed:1;   /* headers of this try       */
     unsigned                        blamed:1;   /* the key, not the origin   */
     unsigned                        stale:1;    /* a kept connection was     */
+    unsigned                        spared:1;   /* one such, by our doing    */
     unsigned                        unmet:1;    /* no connection was made    */
     unsigned                        met:1;      /* a server, by some try     */
     unsigned                        used:1;     /* its key is counted        */

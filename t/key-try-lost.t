@@ -6,9 +6,20 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 31;
+plan tests => 62;
+
+# each connection has a process of its own: whether this one has been kept
+
+my $kept;
 
 Sluice::Upstream::start(
+    '/keep'  => [sub { $kept = 1; Sluice::Upstream::answer(200, 'ok') }],
+    '/slow'  => [\0.1, sub { $kept = 1; Sluice::Upstream::answer(200, 'ok') }],
+    '/fresh' => [sub { POSIX::_exit(0) if $kept;
+                       "HTTP/1.1 200 X\r\nContent-Length: 7\r\n\r\n"
+                       . "\$key \$body" }],
+    'B /drop' => [undef],
+    '/drop'  => ["HTTP/1.1 200 X\r\nContent-Length: 7\r\n\r\n\$key \$body"],
     'A /'    => [\2, undef],
     'B /'    => [undef],
     '/'      => ["HTTP/1.1 200 X\r\nContent-Length: 7\r\n\r\n\$key \$body"],
@@ -24,6 +35,10 @@ add_block_preprocessor(sub {
     $block->set_value('http_config', "
         sluice_dir \$TEST_NGINX_SERVER_ROOT/sluice_temp;
         sluice_key_pool p { $keys }
+        upstream kept {
+            server 127.0.0.1:\$TEST_NGINX_SLUICE_PORT;
+            keepalive 4;
+        }
     ");
     $block->set_value('config', "
         sluice_usage on;
@@ -41,6 +56,12 @@ add_block_preprocessor(sub {
         location = /stream {
             proxy_request_buffering off;
             proxy_pass http://127.0.0.1:\$TEST_NGINX_SLUICE_PORT/;
+        }
+        location /kept/ {
+            proxy_http_version 1.1;
+            proxy_set_header Authorization \$sluice_key;
+            proxy_set_header Connection '';
+            proxy_pass http://kept/;
         }
         location = /two {
             set \$to 127.0.0.1:\$TEST_NGINX_SLUICE_PORT;
@@ -195,3 +216,111 @@ GET /bad
 --- error_code: 502
 --- x_records
 tries=1
+
+
+
+=== TEST 14: a kept connection that was closed: the same key, by whom that does not hurt
+--- x_next: sluice_key_next error non_idempotent;
+--- request eval
+["GET /kept/keep", "POST /kept/fresh\nhello"]
+--- response_body eval
+["ok", "B hello"]
+--- x_records
+status=200 keys=200@a
+status=200 keys=502@b+200@b
+--- x_members
+p a in_flight=0
+p b error=0 in_flight=0
+p c used=0
+
+
+
+=== TEST 15: if that is closed as well, another key
+--- x_next: sluice_key_next error non_idempotent;
+--- request eval
+["GET /kept/keep", "POST /kept/drop\nhello"]
+--- response_body eval
+["ok", "C hello"]
+--- x_records
+status=200 keys=200@a
+status=200 keys=502@b+502@b+200@c
+--- x_members
+p a in_flight=0
+p b error=1 in_flight=0
+p c error=0 in_flight=0
+
+
+
+=== TEST 16: also where proxy_next_upstream is off
+--- x_next: sluice_key_next error; proxy_next_upstream off;
+--- request eval
+["GET /kept/keep", "PUT /kept/drop\nhello"]
+--- response_body eval
+["ok", "C hello"]
+--- x_records
+status=200 keys=200@a
+status=200 keys=502@b+502@b+200@c
+
+
+
+=== TEST 17: of two that were kept the second one counts
+--- x_next: sluice_key_next error non_idempotent;
+--- request
+GET /kept/keep
+--- response_body chomp
+ok
+--- x_curl
++0 http://127.0.0.1:$SERVER/kept/slow
++30 http://127.0.0.1:$SERVER/kept/slow
++600 http://127.0.0.1:$SERVER/kept/fresh -d hello
+--- x_curl_out chomp
+okokB hello
+--- x_records
+keys=200@a
+keys=200@b
+keys=200@c
+keys=502@a+502@a+200@b
+--- x_members
+p a error=1 in_flight=0
+p b error=0 in_flight=0
+p c error=0 in_flight=0
+
+
+
+=== TEST 18: not where nginx goes on by itself
+--- x_next: sluice_key_next error;
+--- request
+GET /kept/keep
+--- response_body chomp
+ok
+--- x_curl
++0 http://127.0.0.1:$SERVER/kept/slow
++30 http://127.0.0.1:$SERVER/kept/slow
++600 http://127.0.0.1:$SERVER/kept/fresh -X PUT -d hello
+--- x_curl_out chomp
+okokA hello
+--- x_records
+keys=200@a
+keys=200@b
+keys=200@c
+keys=502@a+502@a+200@a
+--- x_members
+p a error=0 in_flight=0
+p b error=0 in_flight=0
+p c error=0 in_flight=0
+
+
+
+=== TEST 19: it ends there where nobody asks for more
+--- x_next: sluice_key_next error;
+--- request eval
+["GET /kept/keep", "POST /kept/fresh\nhello"]
+--- error_code eval
+[200, 502]
+--- x_records
+status=200 keys=200@a
+status=502 keys=502@b
+--- x_members
+p a error=0 in_flight=0
+p b error=0 in_flight=0
+p c used=0
