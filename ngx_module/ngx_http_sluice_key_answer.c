@@ -241,7 +241,9 @@ ngx_http_sluice_try_ended(ngx_http_sluice_try_t *t, ngx_int_t rc)
         return;
     }
 
-    if (rc != NGX_HTTP_BAD_GATEWAY && rc != NGX_HTTP_GATEWAY_TIME_OUT) {
+    if ((rc != NGX_HTTP_BAD_GATEWAY && rc != NGX_HTTP_GATEWAY_TIME_OUT)
+        || t->request->reading_body)
+    {
         return;
     }
 

@@ -881,6 +881,14 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
         return 0;
     }
 
+    /* who waits for the rest of a body has the client to blame, perhaps */
+
+    if (t->request->reading_body) {
+        ngx_http_sluice_key_judge(t->request, t->ctx, SLUICE_ANSWER_NONE,
+                                  SLUICE_REASON_NONE, 0, SLUICE_NEVER);
+        return 0;
+    }
+
     answer = (c != NULL && (c->read->timedout || c->write->timedout))
              ? SLUICE_ANSWER_TIMEOUT : SLUICE_ANSWER_ERROR;
 

@@ -6,7 +6,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 62;
+plan tests => 71;
 
 # each connection has a process of its own: whether this one has been kept
 
@@ -25,6 +25,7 @@ Sluice::Upstream::start(
     '/'      => ["HTTP/1.1 200 X\r\nContent-Length: 7\r\n\r\n\$key \$body"],
     '/bad'   => ["HTTP/1.1 200 X\r\n\0: \r\n\r\n", undef],
     '/gone'  => [undef],
+    '/begun' => ["HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nsome", \0.05, undef],
 );
 
 add_block_preprocessor(sub {
@@ -56,6 +57,16 @@ add_block_preprocessor(sub {
         location = /stream {
             proxy_request_buffering off;
             proxy_pass http://127.0.0.1:\$TEST_NGINX_SLUICE_PORT/;
+        }
+        location = /begun {
+            proxy_http_version 1.1;
+            proxy_request_buffering off;
+            proxy_pass http://127.0.0.1:\$TEST_NGINX_SLUICE_PORT;
+        }
+        location = /chunks {
+            proxy_http_version 1.1;
+            proxy_request_buffering off;
+            proxy_pass http://127.0.0.1:\$TEST_NGINX_SLUICE_PORT/gone;
         }
         location /kept/ {
             proxy_http_version 1.1;
@@ -324,3 +335,50 @@ status=502 keys=502@b
 p a error=0 in_flight=0
 p b error=0 in_flight=0
 p c used=0
+
+
+
+=== TEST 20: a client that stalls in the midst of its body opens no breaker
+--- x_keys: key A id=a; key B id=b; key C id=c; breaker errors=1;
+--- x_next: sluice_key_next error non_idempotent;
+--- raw_request eval
+["POST /chunks HTTP/1.1\r\nHost: t\r\nConnection: close\r\n"
+ . "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "0\r\n\r\n"]
+--- raw_request_middle_delay: 0.3
+--- error_code: 502
+--- x_records
+status=502 tries=1 keys=502@a
+--- x_members
+p a used=1 error=0 in_flight=0 state=healthy
+p b used=0
+p c used=0
+
+
+
+=== TEST 21: one that has sent all of it is waiting, as others are
+--- x_keys: key A id=a; key B id=b; key C id=c; breaker errors=1;
+--- x_next: sluice_key_next error non_idempotent;
+--- raw_request eval
+"POST /chunks HTTP/1.1\r\nHost: t\r\nConnection: close\r\n"
+. "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+--- error_code: 502
+--- x_records
+status=502 tries=3 keys=502@a+502@b+502@c
+--- x_members
+p a used=1 error=1 in_flight=0 state=cooling
+p b used=1 error=1 in_flight=0 state=cooling
+p c used=1 error=1 in_flight=0 state=cooling
+
+
+
+=== TEST 22: nor one whose answer has begun
+--- x_keys: key A id=a; breaker errors=1;
+--- raw_request eval
+["POST /begun HTTP/1.1\r\nHost: t\r\nConnection: close\r\n"
+ . "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "0\r\n\r\n"]
+--- raw_request_middle_delay: 0.3
+--- error_code: 200
+--- x_records
+status=200 tries=1 keys=200@a
+--- x_members
+p a used=1 error=0 in_flight=0 state=healthy
