@@ -177,6 +177,7 @@ typedef struct {
     ngx_http_sluice_value_t    *settle;         /* NULL: nobody tells        */
     ngx_uint_t                  status;
     unsigned                    dry_run:1;
+    unsigned                    warned:1;       /* of what scale= makes of it */
 } ngx_http_sluice_limit_t;
 
 

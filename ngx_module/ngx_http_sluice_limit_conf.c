@@ -18,6 +18,8 @@ static ngx_int_t ngx_http_sluice_limit_number(ngx_conf_t *cf,
     ngx_str_t *parameter, size_t prefix, off_t least, uint64_t *number,
     ngx_http_sluice_value_t **value);
 static void ngx_http_sluice_limit_warn_body(ngx_conf_t *cf, ngx_str_t *text);
+static uint64_t ngx_http_sluice_limit_rounded(ngx_http_sluice_limit_t *limit,
+    uint64_t scale);
 
 
 static const char  *ngx_http_sluice_limit_units[NGX_HTTP_SLUICE_UNITS] = {
@@ -622,7 +624,10 @@ ngx_int_t
 ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
     ngx_str_t *location)
 {
-    uint64_t                  units;
+    u_char                    then[NGX_INT64_LEN
+                                   + sizeof(", by which each request is "
+                                            "charged ")];
+    uint64_t                  units, scale, charged;
     ngx_uint_t                i;
     ngx_http_sluice_zone_t   *zone;
     ngx_http_sluice_limit_t  *limit;
@@ -660,11 +665,21 @@ ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
         }
 
         if (limit[i].max / zone->conf.scale > SLUICE_LIMIT_UNITS_MAX) {
+
+            scale = limit[i].max / (SLUICE_LIMIT_UNITS_MAX + 1) + 1;
+            charged = ngx_http_sluice_limit_rounded(&limit[i], scale);
+            *then = '\0';
+
+            if (charged != 0) {
+                ngx_sprintf(then, ", by which each request is charged %uL%Z",
+                            charged);
+            }
+
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "limit %uL in location \"%V\" is more than zone "
-                          "\"%V\" can count: it needs scale=%uL",
-                          limit[i].max, location, &zone->named.name,
-                          limit[i].max / (SLUICE_LIMIT_UNITS_MAX + 1) + 1);
+                          "\"%V\" can count: it needs scale=%uL%s",
+                          limit[i].max, location, &zone->named.name, scale,
+                          then);
             return NGX_ERROR;
         }
 
@@ -693,7 +708,43 @@ ngx_http_sluice_limit_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
                           &zone->named.name, zone->conf.scale);
             return NGX_ERROR;
         }
+
+        charged = ngx_http_sluice_limit_rounded(&limit[i], zone->conf.scale);
+
+        if (limit[i].max_value == NULL && charged != 0 && !limit[i].warned) {
+
+            /* once, not in each location that inherits it */
+
+            limit[i].warned = 1;
+
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "in location \"%V\" zone \"%V\" has scale=%uD: "
+                          "each request is charged %uL and not %uL, at most "
+                          "%uL of limit=%uL pass",
+                          location, &zone->named.name, zone->conf.scale,
+                          charged, limit[i].weight,
+                          limit[i].max / zone->conf.scale / units,
+                          limit[i].max);
+        }
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * What a request is charged by that scale, where it is more than it weighs; 0:
+ * it is not, or nobody knows.  Tokens are estimates, and many.
+ */
+
+static uint64_t
+ngx_http_sluice_limit_rounded(ngx_http_sluice_limit_t *limit, uint64_t scale)
+{
+    if (limit->zone->conf.unit != NGX_HTTP_SLUICE_UNIT_REQUESTS
+        || limit->weight_value != NULL || limit->weight % scale == 0)
+    {
+        return 0;
+    }
+
+    return (limit->weight / scale + 1) * scale;
 }

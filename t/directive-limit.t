@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 74;
+plan tests => 78;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -60,7 +60,7 @@ qr/\[emerg\] .*invalid "limit=": it must be/
         sluice_limit zone=rpm limit=8388609;
     }
 --- error_log eval
-qr/\[emerg\] .*limit 8388609 in location "\/t" is more than zone "rpm" can count: it needs scale=2/
+qr/\[emerg\] .*limit 8388609 in location "\/t" is more than zone "rpm" can count: it needs scale=2, by which each request is charged 2$/
 
 
 
@@ -181,7 +181,7 @@ qr/\[emerg\] .*limit 9 in location "\/t" lets nothing through: zone "tens" count
         sluice_limit zone=tens limit=83886090;
     }
 --- error_log eval
-qr/\[emerg\] .*limit 83886090 in location "\/t" is more than zone "tens" can count: it needs scale=11$/
+qr/\[emerg\] .*limit 83886090 in location "\/t" is more than zone "tens" can count: it needs scale=11, by which each request is charged 11$/
 
 
 
@@ -347,3 +347,23 @@ GET /t
 --- x_log
 1: ~\[warn\] .*"\$request_body" in "\$request_body" is empty when a request is admitted, unless another module has read the body in 
 1: is empty when a request is admitted
+
+
+
+=== TEST 38: more than the zone's units can count, and a weight the scale keeps
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=8388609 weight=4;
+    }
+--- error_log eval
+qr/\[emerg\] .*limit 8388609 in location "\/t" is more than zone "rpm" can count: it needs scale=2$/
+
+
+
+=== TEST 39: ... and weights of which nobody knows
+--- config
+    location = /t {
+        sluice_limit zone=rpm limit=8388609 weight=$arg_w;
+    }
+--- error_log eval
+qr/\[emerg\] .*limit 8388609 in location "\/t" is more than zone "rpm" can count: it needs scale=2$/

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 44;
+plan tests => 64;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -121,3 +121,61 @@ __DATA__
 ["GET /t?k=1&w=8388607000000000", "GET /t?k=1&w=1", "GET /t?k=1&w=1"]
 --- error_code eval
 [200, 200, 429]
+
+
+
+=== TEST 7: weights that the scale rounds up, told once for all that inherit it
+--- http_config
+    sluice_limit_zone $arg_k zone=asked:64k window=1h scale=10;
+--- config
+    sluice_limit zone=asked limit=105;
+    location = /t {
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /same {
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /heavy {
+        sluice_limit zone=asked limit=105 weight=15;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+[("GET /t?k=1") x 5, ("GET /same?k=1") x 6, ("GET /heavy?k=2") x 6]
+--- error_code eval
+[(200) x 10, 429, (200) x 5, 429]
+--- x_log
+1: ~\[warn\] .*in location "/\w+" zone "asked" has scale=10: each request is charged 10 and not 1, at most 10 of limit=105 pass
+1: ~\[warn\] .*in location "/heavy" zone "asked" has scale=10: each request is charged 20 and not 15, at most 5 of limit=105 pass
+
+
+
+=== TEST 8: what is charged as it is written, and what is not known, is not told
+--- http_config
+    sluice_limit_zone $arg_k zone=asked:64k window=1h scale=10;
+--- config
+    location = /whole {
+        sluice_limit zone=asked limit=105 weight=20;
+        sluice_limit zone=one limit=105;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /look {
+        sluice_limit zone=asked limit=105 weight=0;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /tokens {
+        sluice_limit zone=tens limit=105;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /variable {
+        sluice_limit zone=asked limit=$arg_n;
+        sluice_limit zone=one limit=105 weight=$arg_w;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location = /weight {
+        sluice_limit zone=asked limit=105 weight=$arg_w;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request
+GET /whole?k=1
+--- x_log
+0: is charged
