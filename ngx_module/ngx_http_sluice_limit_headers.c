@@ -55,8 +55,7 @@ static ngx_int_t ngx_http_sluice_ratelimit(ngx_http_request_t *r,
 static ngx_int_t ngx_http_sluice_dialect(ngx_http_request_t *r,
     ngx_uint_t format, ngx_http_sluice_quota_t *quota);
 static u_char *ngx_http_sluice_duration(u_char *p, uint64_t ms);
-static void ngx_http_sluice_clear_family(ngx_http_request_t *r,
-    ngx_str_t *prefix);
+static void ngx_http_sluice_clear_families(ngx_http_request_t *r);
 static void ngx_http_sluice_clear(ngx_http_request_t *r, ngx_str_t *name,
     ngx_uint_t longer);
 
@@ -131,9 +130,10 @@ ngx_http_sluice_limit_headers_init(ngx_http_sluice_main_conf_t *smcf)
 static ngx_int_t
 ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
 {
-    ngx_uint_t                i, n, unit;
-    ngx_http_sluice_ctx_t    *ctx;
-    ngx_http_sluice_quota_t  *quota, quotas[NGX_HTTP_SLUICE_QUOTAS_MAX];
+    ngx_uint_t                   n, unit;
+    ngx_http_sluice_ctx_t       *ctx;
+    ngx_http_sluice_quota_t     *quota, quotas[NGX_HTTP_SLUICE_QUOTAS_MAX];
+    ngx_http_sluice_loc_conf_t  *slcf;
 
     if (r != r->main) {
         return ngx_http_next_header_filter(r);
@@ -142,6 +142,15 @@ ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
     ctx = ngx_http_sluice_get_ctx(r);
 
     if (ctx == NULL || ctx->told == NULL) {
+
+        /* without limits the upstream's are the gateway's own all the same */
+
+        slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+
+        if (slcf->limit_headers && r->upstream != NULL) {
+            ngx_http_sluice_clear_families(r);
+        }
+
         return ngx_http_next_header_filter(r);
     }
 
@@ -149,9 +158,7 @@ ngx_http_sluice_limit_header_filter(ngx_http_request_t *r)
 
     /* also where we have nothing to tell */
 
-    for (i = 0; ngx_http_sluice_families[i].len != 0; i++) {
-        ngx_http_sluice_clear_family(r, &ngx_http_sluice_families[i]);
-    }
+    ngx_http_sluice_clear_families(r);
 
     if (n == 0 || ngx_http_sluice_ratelimit(r, ctx, quotas, n) != NGX_OK) {
         return ngx_http_next_header_filter(r);
@@ -529,9 +536,13 @@ ngx_http_sluice_clear_header(ngx_http_request_t *r, ngx_str_t *name)
 
 
 static void
-ngx_http_sluice_clear_family(ngx_http_request_t *r, ngx_str_t *prefix)
+ngx_http_sluice_clear_families(ngx_http_request_t *r)
 {
-    ngx_http_sluice_clear(r, prefix, 1);
+    ngx_str_t  *prefix;
+
+    for (prefix = ngx_http_sluice_families; prefix->len != 0; prefix++) {
+        ngx_http_sluice_clear(r, prefix, 1);
+    }
 }
 
 

@@ -466,9 +466,7 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module);
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    if (conf->limit_headers
-        && (conf->limits != NULL || conf->conns != NULL))
-    {
+    if (conf->limit_headers) {
         smcf->limit_headers = 1;
     }
 

@@ -6,7 +6,7 @@ use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 require './t/lib/Sluice/Upstream.pm';
 
-plan tests => 156;
+plan tests => 171;
 
 Sluice::Upstream::start(
     '/2s' => [\2.1, Sluice::Upstream::answer(200, 'ok')],
@@ -504,3 +504,46 @@ RateLimit: "par";r=4
 ["x-ratelimit-reset-requests: 0s", ""]
 --- raw_response_headers_like eval
 ['\nRateLimit: "short";r=9\r\n', '\nRateLimit: "rpm";r=10;t=\d+\r\n']
+
+
+
+=== TEST 19: an upstream's own are not passed on where no limit is, nor any key
+--- config
+    location = /plain {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /off {
+        sluice_limit_headers off;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+    location = /own {
+        add_header X-RateLimit-Limit-Requests 5;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+--- request eval
+["GET /plain", "GET /off", "GET /own"]
+--- raw_response_headers_like eval
+['\nX-Other: 13\r\n', '\nRateLimit: "upstream";r=1\r\n',
+ '\nX-RateLimit-Limit-Requests: 5\r\n']
+--- raw_response_headers_unlike eval
+['(?i)ratelimit', '!', '!']
+
+
+
+=== TEST 20: ... and where a location that tells nobody has sent the request
+--- config
+    location = /t {
+        sluice_limit_headers off;
+        sluice_limit zone=rpm limit=1;
+        error_page 429 = @other;
+        alias $TEST_NGINX_SERVER_ROOT/html/index.html;
+    }
+    location @other {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request eval
+["GET /t", "GET /t"]
+--- raw_response_headers_like eval
+['\n', '\nX-Other: 13\r\n']
+--- raw_response_headers_unlike eval
+['(?i)ratelimit', '(?i)ratelimit']
