@@ -184,6 +184,9 @@ bool sluice_ctl_time(bson_t *row, const char *key, uint64_t time);
 /* "since" and "age_s" of such a time */
 void sluice_ctl_since(const sluice_ctl_t *ctl, bson_t *row, uint64_t time);
 
+/* text of somebody else's for a terminal: "?" for each control character */
+void sluice_ctl_plain(const char *text, char *buf, size_t size);
+
 /* 3m20s */
 void sluice_ctl_age(double seconds, char *buf, size_t size);
 

@@ -21,7 +21,6 @@ static void sluice_ctl_cell(const sluice_column_t *column,
 static void sluice_ctl_format(const sluice_column_t *column,
     const bson_iter_t *value, char *buf, size_t size);
 static void sluice_ctl_bytes(double n, char *buf, size_t size);
-static void sluice_ctl_plain(const char *text, char *buf, size_t size);
 static void sluice_ctl_json(const bson_t *document);
 
 
@@ -278,7 +277,7 @@ sluice_ctl_age(double seconds, char *buf, size_t size)
 
 /* a URI must not move the operator's cursor; C1 controls begin with 0xc2 */
 
-static void
+void
 sluice_ctl_plain(const char *text, char *buf, size_t size)
 {
     size_t                i;
@@ -288,7 +287,9 @@ sluice_ctl_plain(const char *text, char *buf, size_t size)
 
     for (i = 0; p[i] != '\0' && i + 1 < size; i++) {
         buf[i] = (p[i] < ' ' || p[i] == 0x7f
-                  || (p[i] == 0xc2 && p[i + 1] < 0xa0))
+                  || (p[i] == 0xc2 && p[i + 1] < 0xa0)
+                  || (i != 0 && p[i - 1] == 0xc2 && p[i] < 0xa0
+                      && p[i] >= 0x80))
                  ? '?' : (char) p[i];
     }
 

@@ -299,7 +299,7 @@ sluice_ctl_fail(sluice_ctl_t *ctl, int code, const char *fmt, ...)
 void
 sluice_ctl_skip(sluice_ctl_t *ctl, const char *file, const char *fmt, ...)
 {
-    char               text[512];
+    char               text[512], name[256], plain[512];
     va_list            args;
     sluice_skipped_t  *skipped;
 
@@ -307,7 +307,12 @@ sluice_ctl_skip(sluice_ctl_t *ctl, const char *file, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
 
-    fprintf(stderr, "skipped: %s: %s\n", file, text);
+    /* whoever may make a file may give it any name */
+
+    sluice_ctl_plain(file, name, sizeof(name));
+    sluice_ctl_plain(text, plain, sizeof(plain));
+
+    fprintf(stderr, "skipped: %s: %s\n", name, plain);
 
     skipped = realloc(ctl->skipped,
                       (ctl->nskipped + 1) * sizeof(sluice_skipped_t));

@@ -30,8 +30,8 @@
 static void sluice_ctl_no_core(void);
 static void sluice_ctl_seal_plain(sluice_ctl_t *ctl, const char *plain,
     size_t len);
-static bool sluice_ctl_plain(sluice_ctl_t *ctl, char *plain, size_t size,
-    size_t *len);
+static bool sluice_ctl_seal_read(sluice_ctl_t *ctl, char *plain,
+    size_t size, size_t *len);
 static bool sluice_ctl_slurp(int fd, char *to, size_t size, size_t *len);
 static bool sluice_ctl_typed(char *to, size_t size, size_t *len);
 static void sluice_ctl_terminal_back(int signo);
@@ -71,7 +71,7 @@ sluice_ctl_seal(sluice_ctl_t *ctl)
 
     (void) mlock(plain, size);
 
-    if (sluice_ctl_plain(ctl, plain, size, &len)) {
+    if (sluice_ctl_seal_read(ctl, plain, size, &len)) {
         sluice_ctl_seal_plain(ctl, plain, len);
     }
 
@@ -123,7 +123,7 @@ sluice_ctl_seal_plain(sluice_ctl_t *ctl, const char *plain, size_t len)
 /* of the file that is named, or of the standard input */
 
 static bool
-sluice_ctl_plain(sluice_ctl_t *ctl, char *plain, size_t size, size_t *len)
+sluice_ctl_seal_read(sluice_ctl_t *ctl, char *plain, size_t size, size_t *len)
 {
     int          fd;
     bool         well;

@@ -141,4 +141,19 @@ with Stack("proxies") as stack:
     tap.is_((told["proxies"], [row["file"] for row in told["skipped"]]),
             ([], ["proxies.api.2"]), "a file of the other kind is skipped")
 
+    # who may make a file there may give it any name
+
+    name = "zone.a.\x1b[31m\n\u009b2J"
+    with open(os.path.join(stack.files, name), "wb"):
+        pass
+
+    run = stack.ctl("status")
+    tap.is_([line for line in run.stderr.splitlines() if "zone.a" in line],
+            ['skipped: zone.a.?[31m???2J: "%s/zone.a.?[31m???2J" '
+             "is truncated" % stack.files],
+            "a file's name does not move the cursor") or tap.note(run.stderr)
+    run = stack.ctl("--json", "status")
+    tap.ok(name in [row["file"] for row in json.loads(run.stdout)["skipped"]],
+           "and is in the JSON as it is")
+
 tap.done()
