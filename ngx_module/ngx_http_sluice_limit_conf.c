@@ -116,7 +116,7 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             if (sluice_limit_buckets((uint64_t) size) == 0) {
                 ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                    "zone \"%V\" is too %s: it must have "
-                                   "4k to 32g", &value[i],
+                                   "4k to 32768m", &value[i],
                                    size < 4096 ? "small" : "large");
                 return NGX_CONF_ERROR;
             }

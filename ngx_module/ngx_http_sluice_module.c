@@ -700,8 +700,8 @@ ngx_http_sluice_ring(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (size < SLUICE_LANE_RING_MIN || (uint64_t) size > SLUICE_LANE_RING_MAX)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "ring of \"%V\" is too %s: it must have 64k to 1g",
-                           &value[1],
+                           "ring of \"%V\" is too %s: it must have 64k to "
+                           "1024m", &value[1],
                            size < SLUICE_LANE_RING_MIN ? "small" : "large");
         return NGX_CONF_ERROR;
     }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 
-#define SLUICE_CTL_CHUNK  8192          /* buckets at a time: 1 MB           */
+#define SLUICE_CTL_CHUNK  8192          /* buckets at a time: 2 MB           */
 
 
 typedef struct {

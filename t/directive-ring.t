@@ -21,7 +21,7 @@ __DATA__
 --- http_config
     sluice_ring 63k;
 --- error_log eval
-qr/\[emerg\] .*ring of "63k" is too small: it must have 64k to 1g in /
+qr/\[emerg\] .*ring of "63k" is too small: it must have 64k to 1024m in /
 
 
 
@@ -29,7 +29,7 @@ qr/\[emerg\] .*ring of "63k" is too small: it must have 64k to 1g in /
 --- http_config
     sluice_ring 1025m;
 --- error_log eval
-qr/\[emerg\] .*ring of "1025m" is too large: it must have 64k to 1g in /
+qr/\[emerg\] .*ring of "1025m" is too large: it must have 64k to 1024m in /
 
 
 
