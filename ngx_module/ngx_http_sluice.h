@@ -465,6 +465,8 @@ ngx_http_sluice_named_t *ngx_http_sluice_named(ngx_conf_t *cf,
     ngx_array_t *array, size_t size, ngx_str_t *name, const char *what);
 ngx_int_t ngx_http_sluice_define(ngx_conf_t *cf,
     ngx_http_sluice_named_t *named, const char *what);
+ngx_int_t ngx_http_sluice_define_apart(ngx_conf_t *cf, ngx_array_t *others,
+    const char *other, ngx_http_sluice_named_t *named, const char *what);
 ngx_int_t ngx_http_sluice_all_defined(ngx_conf_t *cf, ngx_array_t *array,
     const char *what, const char *directive);
 void ngx_http_sluice_sort_upstreams(ngx_array_t *array);

@@ -244,6 +244,8 @@ char *
 ngx_http_sluice_limit_conn_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf)
 {
+    ngx_http_sluice_main_conf_t *smcf = conf;
+
     ssize_t                       size;
     ngx_str_t                    *value, name;
     ngx_http_sluice_conn_zone_t  *zone;
@@ -270,7 +272,9 @@ ngx_http_sluice_limit_conn_zone(ngx_conf_t *cf, ngx_command_t *cmd,
     zone = ngx_http_sluice_conn_find(cf, &name);
 
     if (zone == NULL
-        || ngx_http_sluice_define(cf, &zone->named, "conn zone") != NGX_OK
+        || ngx_http_sluice_define_apart(cf, &smcf->zones, "zone",
+                                        &zone->named, "conn zone")
+           != NGX_OK
         || ngx_http_sluice_zone_key_compile(cf, &value[1], &name, &zone->key)
            != NGX_OK)
     {

@@ -203,7 +203,12 @@ ngx_http_sluice_limit_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_sluice_define(cf, &zone->named, "zone") != NGX_OK) {
+    /* RateLimit tells a client of both kinds */
+
+    if (ngx_http_sluice_define_apart(cf, &smcf->conns, "conn zone",
+                                     &zone->named, "zone")
+        != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

@@ -365,6 +365,36 @@ ngx_http_sluice_define(ngx_conf_t *cf, ngx_http_sluice_named_t *named,
 }
 
 
+/* ... nor has what is of another kind, but told of by its name alone */
+
+ngx_int_t
+ngx_http_sluice_define_apart(ngx_conf_t *cf, ngx_array_t *others,
+    const char *other, ngx_http_sluice_named_t *named, const char *what)
+{
+    ngx_uint_t                 i;
+    ngx_http_sluice_named_t  **elts;
+
+    elts = others->elts;
+
+    for (i = 0; i < others->nelts; i++) {
+        if (elts[i]->defined
+            && elts[i]->name.len == named->name.len
+            && ngx_strncmp(elts[i]->name.data, named->name.data,
+                           named->name.len)
+               == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate %s \"%V\": a %s of that name is "
+                               "in %V:%ui", what, &named->name, other,
+                               &elts[i]->file, elts[i]->line);
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_sluice_define(cf, named, what);
+}
+
+
 ngx_int_t
 ngx_http_sluice_all_defined(ngx_conf_t *cf, ngx_array_t *array,
     const char *what, const char *directive)

@@ -4,7 +4,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 24;
+plan tests => 32;
 
 add_block_preprocessor(sub {
     my ($block) = @_;
@@ -120,3 +120,44 @@ qr/\[emerg\] .*zone "late" never matches: its key "\$upstream_status" is empty w
     }
 --- error_log eval
 qr/\[emerg\] .*limit "clients" in location "\/t" never matches: it counts by \$sluice_client/
+
+
+
+=== TEST 13: the name of a zone of windows, which a client could not tell apart
+--- http_config
+    sluice_limit_zone $remote_addr zone=both:64k window=1m;
+    sluice_limit_conn_zone $remote_addr zone=both:64k;
+--- error_log eval
+qr/\[emerg\] .*duplicate conn zone "both": a zone of that name is in .*nginx\.conf:\d+ in .*nginx\.conf:\d+/
+
+
+
+=== TEST 14: ... in the other order
+--- http_config
+    sluice_limit_conn_zone $remote_addr zone=both:64k;
+    sluice_limit_zone $remote_addr zone=both:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*duplicate zone "both": a conn zone of that name is in .*nginx\.conf:\d+ in .*nginx\.conf:\d+/
+
+
+
+=== TEST 15: ... and if it was named before
+--- http_config
+    sluice_limit zone=both limit=1;
+    sluice_limit_conn zone=both limit=1;
+    sluice_limit_conn_zone $remote_addr zone=both:64k;
+    sluice_limit_zone $remote_addr zone=both:64k window=1m;
+--- error_log eval
+qr/\[emerg\] .*duplicate zone "both": a conn zone of that name is in .*nginx\.conf:\d+ in .*nginx\.conf:\d+/
+
+
+
+=== TEST 16: a name that only begins as another one is another one
+--- http_config
+    sluice_limit_zone $remote_addr zone=both:64k window=1m;
+    sluice_limit_conn_zone $remote_addr zone=bot:64k;
+    sluice_limit_conn_zone $remote_addr zone=both2:64k;
+--- config
+    sluice_limit_conn zone=none limit=1;
+--- error_log eval
+qr/\[emerg\] .*unknown conn zone "none" in .*nginx\.conf:\d+: no "sluice_limit_conn_zone" defines it/
