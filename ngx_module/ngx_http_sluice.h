@@ -281,6 +281,13 @@ typedef struct {
 } ngx_http_sluice_key_try_t;
 
 
+/* zones that a request has been decided for, by their bits */
+typedef struct {
+    uint64_t                    any;
+    uint64_t                    enforced;       /* not in a dry run only     */
+} ngx_http_sluice_zones_t;
+
+
 /* a key that was refused, until it is clear whether the request is to blame */
 typedef struct {
     ngx_http_sluice_pool_t     *pool;
@@ -406,13 +413,11 @@ typedef struct {
     ngx_http_sluice_passage_t  *passages;
     ngx_uint_t                  npassages;
 
-    uint64_t                    decided;        /* zones, by their bits      */
-    uint64_t                    enforced;       /* ... not in a dry run only */
+    ngx_http_sluice_zones_t     decided;
     ngx_http_sluice_charge_t   *charges;
     ngx_uint_t                  ncharges;
     ngx_uint_t                  foreseen;       /* the last of them: not made */
-    uint64_t                    held;           /* conn zones, by their bits */
-    uint64_t                    held_enforced;  /* ... not in a dry run only */
+    ngx_http_sluice_zones_t     held;           /* conn zones                */
     ngx_http_sluice_place_t    *places;
     ngx_uint_t                  nplaces;
     ngx_http_sluice_named_t    *refused_by;     /* a zone                    */
@@ -436,6 +441,17 @@ typedef struct {
     unsigned                    waits:1;        /* for a key                 */
     unsigned                    full:1;         /* one has no place          */
 } ngx_http_sluice_ctx_t;
+
+
+/* a dry run decides for another one only */
+
+#define ngx_http_sluice_has_zone(zones, limit)                                \
+    (((limit)->dry_run ? (zones)->any : (zones)->enforced)                    \
+     & (limit)->zone->bit)
+
+#define ngx_http_sluice_add_zone(zones, limit)                                \
+    (zones)->any |= (limit)->zone->bit;                                       \
+    (zones)->enforced |= (limit)->dry_run ? 0 : (limit)->zone->bit
 
 
 /* of this process: see ngx_http_sluice_process.c */

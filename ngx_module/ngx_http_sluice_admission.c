@@ -134,9 +134,10 @@ static ngx_int_t
 ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     ngx_http_sluice_ctx_t *ctx)
 {
-    uint64_t                      now, retry, held, enforced;
+    uint64_t                      now, retry;
     ngx_int_t                     rc, key;
     ngx_uint_t                    first, status;
+    ngx_http_sluice_zones_t       held;
     ngx_http_sluice_main_conf_t  *smcf;
 
     /* what a refusal would have been charged is not this location's */
@@ -242,7 +243,6 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 
     first = ctx->nplaces;
     held = ctx->held;
-    enforced = ctx->held_enforced;
     rc = NGX_OK;
 
     if (slcf->conns != NULL) {
@@ -265,7 +265,6 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
         if (rc == NGX_ERROR) {
             ctx->nplaces = first;       /* as with charges: nothing is told */
             ctx->held = held;           /* ... and another location decides */
-            ctx->held_enforced = enforced;
         }
 
         return ngx_http_sluice_refused(r, slcf, ctx,
@@ -306,20 +305,12 @@ ngx_http_sluice_refused(ngx_http_request_t *r,
 
         for (i = 0; slcf->limits != NULL && i < slcf->limits->nelts; i++) {
             limit = slcf->limits->elts;
-            ctx->decided |= limit[i].zone->bit;
-
-            if (!limit[i].dry_run) {
-                ctx->enforced |= limit[i].zone->bit;
-            }
+            ngx_http_sluice_add_zone(&ctx->decided, &limit[i]);
         }
 
         for (i = 0; slcf->conns != NULL && i < slcf->conns->nelts; i++) {
             conn = slcf->conns->elts;
-            ctx->held |= conn[i].zone->bit;
-
-            if (!conn[i].dry_run) {
-                ctx->held_enforced |= conn[i].zone->bit;
-            }
+            ngx_http_sluice_add_zone(&ctx->held, &conn[i]);
         }
 
         ngx_http_sluice_count(REFUSED_LIMIT);

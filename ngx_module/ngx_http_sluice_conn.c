@@ -55,11 +55,9 @@ ngx_http_sluice_conn_take(ngx_http_request_t *r,
 
     for (i = 0; i < slcf->conns->nelts && rc == NGX_OK; i++) {
 
-        /* before a redirect: a dry run decides for another one only */
+        /* before a redirect */
 
-        if (!((conn[i].dry_run ? ctx->held : ctx->held_enforced)
-              & conn[i].zone->bit))
-        {
+        if (!ngx_http_sluice_has_zone(&ctx->held, &conn[i])) {
             rc = ngx_http_sluice_conn_take_one(r, slcf, ctx, &conn[i]);
         }
     }
@@ -72,11 +70,7 @@ ngx_http_sluice_conn_take(ngx_http_request_t *r,
     }
 
     for (i = 0; i < slcf->conns->nelts; i++) {
-        ctx->held |= conn[i].zone->bit;
-
-        if (!conn[i].dry_run) {
-            ctx->held_enforced |= conn[i].zone->bit;
-        }
+        ngx_http_sluice_add_zone(&ctx->held, &conn[i]);
     }
 
     return NGX_OK;
@@ -116,7 +110,7 @@ ngx_http_sluice_conn_take_one(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    if (ctx->held & zone->bit) {
+    if (ctx->held.any & zone->bit) {
         ngx_http_sluice_conn_supersede(ctx, zone);
     }
 

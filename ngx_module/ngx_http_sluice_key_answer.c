@@ -415,7 +415,7 @@ ngx_http_sluice_try_wanted(ngx_http_sluice_try_t *t, sluice_answer_t answer,
     /* what a key was refused for has not been done, what failed may have */
 
     if ((answer == SLUICE_ANSWER_ERROR || answer == SLUICE_ANSWER_TIMEOUT)
-        && (r->method & (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH))
+        && (r->method & NGX_HTTP_SLUICE_NON_IDEMPOTENT)
         && !(t->conf->key_next & NGX_HTTP_SLUICE_NEXT_NON_IDEMPOTENT))
     {
         return 0;

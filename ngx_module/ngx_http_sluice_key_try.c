@@ -29,6 +29,8 @@ typedef struct {
 static ngx_uint_t ngx_http_sluice_try_over(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_sluice_try_strays(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx);
+static void ngx_http_sluice_try_strict(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx);
 static void ngx_http_sluice_try_hush(ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_made(ngx_http_sluice_try_t *t);
 static ngx_int_t ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
@@ -273,16 +275,23 @@ ngx_http_sluice_try_strays(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
         }
     }
 
-    ngx_http_sluice_complain(r, "no request goes out here with a key that is "
-                             "\"strict\", as nothing says "
-                             "\"sluice_egress\": pool",
-                             &ctx->pool->named.name);
+    ngx_http_sluice_try_strict(r, ctx);
 
     ur->host.len = 0;
     ur->sockaddr = NULL;
     ur->port = 0;
 
     return 1;
+}
+
+
+static void
+ngx_http_sluice_try_strict(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
+{
+    ngx_http_sluice_complain(r, "no request goes out here with a key that is "
+                             "\"strict\", as nothing says "
+                             "\"sluice_egress\": pool",
+                             &ctx->pool->named.name);
 }
 
 
@@ -498,10 +507,7 @@ ngx_http_sluice_try_get(ngx_peer_connection_t *pc, void *data)
     }
 
     if (ngx_http_sluice_egress_strays(t->ctx, u)) {
-        ngx_http_sluice_complain(r, "no request goes out here with a key that "
-                                 "is \"strict\", as nothing says "
-                                 "\"sluice_egress\": pool",
-                                 &t->ctx->pool->named.name);
+        ngx_http_sluice_try_strict(r, t->ctx);
         return NGX_ERROR;
     }
 
@@ -853,18 +859,19 @@ ngx_http_sluice_try_failed(ngx_peer_connection_t *pc,
      */
 
     if (pc->cached && t->u->state->bytes_received == 0
-        && !(c != NULL && c->read->timedout)
-        && (!t->spared || ngx_http_sluice_try_repeats(t)))
+        && !(c != NULL && c->read->timedout))
     {
-        t->stale = 1;
-
         if (ngx_http_sluice_try_repeats(t)) {
+            t->stale = 1;
             return 0;
         }
 
-        t->spared = ngx_http_sluice_try_wanted(t, SLUICE_ANSWER_ERROR,
-                                               NGX_HTTP_SLUICE_NEXT_ERROR);
-        return t->spared;
+        if (!t->spared) {
+            t->stale = 1;
+            t->spared = ngx_http_sluice_try_wanted(t, SLUICE_ANSWER_ERROR,
+                                                NGX_HTTP_SLUICE_NEXT_ERROR);
+            return t->spared;
+        }
     }
 
     /* that server's fault, unless none was reached and it was the last one */
@@ -912,8 +919,7 @@ ngx_http_sluice_try_repeats(ngx_http_sluice_try_t *t)
     mask = NGX_HTTP_UPSTREAM_FT_ERROR;
 
     if (t->u->request_sent
-        && (t->request->method
-            & (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH)))
+        && (t->request->method & NGX_HTTP_SLUICE_NON_IDEMPOTENT))
     {
         mask |= NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT;
     }
@@ -1138,6 +1144,7 @@ static void
 ngx_http_sluice_try_unmet(ngx_http_sluice_try_t *t)
 {
     ngx_uint_t            status;
+    sluice_answer_t       answer;
     ngx_http_upstream_t  *u;
 
     u = t->u;
@@ -1150,18 +1157,18 @@ ngx_http_sluice_try_unmet(ngx_http_sluice_try_t *t)
         return;
     }
 
-    ngx_http_sluice_try_went(t);
-
     if (status == NGX_HTTP_GATEWAY_TIME_OUT) {
-        ngx_http_sluice_key_judge(t->request, t->ctx, SLUICE_ANSWER_TIMEOUT,
-                                  SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
+        answer = SLUICE_ANSWER_TIMEOUT;
 
     } else if (status == NGX_HTTP_BAD_GATEWAY && !t->request->reading_body) {
-        ngx_http_sluice_key_judge(t->request, t->ctx,
-                                  u->request_sent ? SLUICE_ANSWER_ERROR
-                                                  : SLUICE_ANSWER_CONNECT,
-                                  SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
+        answer = u->request_sent ? SLUICE_ANSWER_ERROR : SLUICE_ANSWER_CONNECT;
+
+    } else {
+        return;
     }
+
+    ngx_http_sluice_key_judge(t->request, t->ctx, answer,
+                              SLUICE_REASON_ERRORS, 0, SLUICE_NEVER);
 }
 
 

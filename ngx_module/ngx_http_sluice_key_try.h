@@ -67,6 +67,12 @@ struct ngx_http_sluice_try_s {
 };
 
 
+/* as nginx has it in ngx_http_upstream_next() */
+
+#define NGX_HTTP_SLUICE_NON_IDEMPOTENT                                        \
+    (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH)
+
+
 /* a module of somebody else's may have no name */
 
 #define ngx_http_sluice_is_proxy(u)                                           \

@@ -137,12 +137,7 @@ ngx_http_sluice_limit_charge(ngx_http_request_t *r,
     }
 
     for (i = first; i < ctx->ncharges; i++) {
-        c = &ctx->charges[i];
-        ctx->decided |= c->limit->zone->bit;
-
-        if (!c->limit->dry_run) {
-            ctx->enforced |= c->limit->zone->bit;
-        }
+        ngx_http_sluice_add_zone(&ctx->decided, ctx->charges[i].limit);
     }
 
     return NGX_OK;
@@ -222,9 +217,9 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
     for (i = 0; i < slcf->limits->nelts; i++) {
         zone = limit[i].zone;
 
-        /* before a redirect: a dry run decides for another one only */
+        /* before a redirect */
 
-        if ((limit[i].dry_run ? ctx->decided : ctx->enforced) & zone->bit) {
+        if (ngx_http_sluice_has_zone(&ctx->decided, &limit[i])) {
             continue;
         }
 
@@ -251,7 +246,7 @@ ngx_http_sluice_limit_collect(ngx_http_request_t *r,
             return NGX_ERROR;
         }
 
-        if (ctx->decided & zone->bit) {
+        if (ctx->decided.any & zone->bit) {
             ngx_http_sluice_limit_supersede(ctx, zone);
         }
 
@@ -727,7 +722,8 @@ ngx_http_sluice_limit_status_variable(ngx_http_request_t *r,
     ctx = ngx_http_sluice_get_ctx(r->main);
 
     if (ctx == NULL
-        || (ctx->decided == 0 && ctx->held == 0 && ctx->refused_by == NULL))
+        || (ctx->decided.any == 0 && ctx->held.any == 0
+            && ctx->refused_by == NULL))
     {
         v->not_found = 1;
         return NGX_OK;

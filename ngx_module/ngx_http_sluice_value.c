@@ -10,6 +10,8 @@
 
 static int ngx_libc_cdecl ngx_http_sluice_upstream_cmp(const void *one,
     const void *two);
+static ngx_http_sluice_named_t *ngx_http_sluice_find_named(
+    ngx_array_t *array, ngx_str_t *name);
 static void ngx_http_sluice_where(ngx_conf_t *cf,
     ngx_http_sluice_named_t *named);
 static ngx_uint_t ngx_http_sluice_sole(ngx_str_t *text, ngx_str_t *name);
@@ -303,17 +305,11 @@ ngx_http_sluice_mentions(ngx_str_t *value, const char **names)
 }
 
 
-/*
- * What directives define in one place and name in others: it is made where
- * it is met first.  NULL: no memory, or its name is none.
- */
-
-ngx_http_sluice_named_t *
-ngx_http_sluice_named(ngx_conf_t *cf, ngx_array_t *array, size_t size,
-    ngx_str_t *name, const char *what)
+static ngx_http_sluice_named_t *
+ngx_http_sluice_find_named(ngx_array_t *array, ngx_str_t *name)
 {
     ngx_uint_t                 i;
-    ngx_http_sluice_named_t   *named, **elts;
+    ngx_http_sluice_named_t  **elts;
 
     elts = array->elts;
 
@@ -323,6 +319,27 @@ ngx_http_sluice_named(ngx_conf_t *cf, ngx_array_t *array, size_t size,
         {
             return elts[i];
         }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * What directives define in one place and name in others: it is made where
+ * it is met first.  NULL: no memory, or its name is none.
+ */
+
+ngx_http_sluice_named_t *
+ngx_http_sluice_named(ngx_conf_t *cf, ngx_array_t *array, size_t size,
+    ngx_str_t *name, const char *what)
+{
+    ngx_http_sluice_named_t   *named, **elts;
+
+    named = ngx_http_sluice_find_named(array, name);
+
+    if (named != NULL) {
+        return named;
     }
 
     named = ngx_pcalloc(cf->pool, size);
@@ -371,24 +388,16 @@ ngx_int_t
 ngx_http_sluice_define_apart(ngx_conf_t *cf, ngx_array_t *others,
     const char *other, ngx_http_sluice_named_t *named, const char *what)
 {
-    ngx_uint_t                 i;
-    ngx_http_sluice_named_t  **elts;
+    ngx_http_sluice_named_t  *twin;
 
-    elts = others->elts;
+    twin = ngx_http_sluice_find_named(others, &named->name);
 
-    for (i = 0; i < others->nelts; i++) {
-        if (elts[i]->defined
-            && elts[i]->name.len == named->name.len
-            && ngx_strncmp(elts[i]->name.data, named->name.data,
-                           named->name.len)
-               == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate %s \"%V\": a %s of that name is "
-                               "in %V:%ui", what, &named->name, other,
-                               &elts[i]->file, elts[i]->line);
-            return NGX_ERROR;
-        }
+    if (twin != NULL && twin->defined) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate %s \"%V\": a %s of that name is in "
+                           "%V:%ui", what, &named->name, other, &twin->file,
+                           twin->line);
+        return NGX_ERROR;
     }
 
     return ngx_http_sluice_define(cf, named, what);
