@@ -6,6 +6,8 @@
 
 
 #define SLUICE_BALANCE_ROUNDS   1024            /* of a start's offset       */
+#define SLUICE_BALANCE_TURNS    1024            /* that are worked out       */
+#define SLUICE_BALANCE_CALM     4               /* rounds, before they serve */
 #define SLUICE_BALANCE_RESTED   (SLUICE_MEMBER_PARTS / 10)
 
 
@@ -27,22 +29,29 @@ _Static_assert(SLUICE_BALANCE_MAX <= 256, "balance peer");
 
 
 struct sluice_balance_s {
+    uint16_t                     *turn;     /* a round of them, worked out   */
+    unsigned                      nturns;   /* 0: they are not               */
+    unsigned                      next;     /* of them, if by_turn           */
+    sluice_balance_peer_t        *peer;     /* backups last                  */
+    uint16_t                     *own;      /* in flight in the own slot     */
     sluice_pool_t                *pool;
     const sluice_balance_conf_t  *conf;
-    sluice_balance_peer_t        *peer;     /* backups last                  */
+    unsigned                      slot;
+    sluice_balance_method_t       method;
+    bool                          counts;   /* it matters what is in flight  */
+    bool                          at_once;  /* all members in turn           */
+    bool                          plain;    /* ... and no member has windows */
+    bool                          by_turn;  /* as worked out; else `current` */
+    unsigned                      n;
+    unsigned                      nbackups;
+    unsigned                      calm;     /* how many have gone at once    */
+    int32_t                       sum;      /* of weights, without backups   */
     uint32_t                     *others;   /* in flight in other slots      */
     uint16_t                     *line;
     uint16_t                     *place;    /* of a configuration's peer     */
     uint16_t                     *all;      /* 0, 1, 2...                    */
     uint64_t                      looked;   /* ms, when others were added up */
     uint64_t                      seed;
-    sluice_balance_method_t       method;
-    unsigned                      n;
-    unsigned                      nbackups;
-    unsigned                      slot;
-    int32_t                       sum;      /* of weights, without backups   */
-    bool                          counts;   /* it matters what is in flight  */
-    bool                          at_once;  /* all members in turn           */
 };
 
 
@@ -85,7 +94,8 @@ sluice_balance_size(unsigned n)
     return sluice_balance_aligned(sizeof(sluice_balance_t))
            + sluice_balance_aligned(n * sizeof(sluice_balance_peer_t))
            + sluice_balance_aligned(n * sizeof(uint32_t))
-           + 3 * sluice_balance_aligned(n * sizeof(uint16_t));
+           + 3 * sluice_balance_aligned(n * sizeof(uint16_t))
+           + SLUICE_BALANCE_TURNS * sizeof(uint16_t);
 }
 
 
@@ -117,6 +127,8 @@ sluice_balance_init(void *memory, sluice_pool_t *pool,
     balance->place = (uint16_t *) p;
     p += sluice_balance_aligned(n * sizeof(uint16_t));
     balance->all = (uint16_t *) p;
+    p += sluice_balance_aligned(n * sizeof(uint16_t));
+    balance->turn = (uint16_t *) p;
 
     balance->pool = pool;
     balance->conf = conf;
@@ -124,6 +136,7 @@ sluice_balance_init(void *memory, sluice_pool_t *pool,
     balance->n = n;
     balance->counts = (method == SLUICE_BALANCE_LEAST_USED
                        || method == SLUICE_BALANCE_RANDOM);
+    balance->plain = true;
 
     for (i = 0; i < n; i++) {
         balance->nbackups += conf[i].backup;
@@ -150,15 +163,32 @@ sluice_balance_init(void *memory, sluice_pool_t *pool,
         balance->line[k] = peer->line;
         balance->place[i] = (uint16_t) k;
         balance->counts |= (peer->max_conns != 0);
+        balance->plain &= !peer->limited;
         balance->sum += conf[i].backup ? 0 : (int32_t) conf[i].weight;
     }
 
     balance->at_once = (method == SLUICE_BALANCE_ROUND_ROBIN
                         && !balance->counts && n > balance->nbackups);
+    balance->plain &= balance->at_once;
 
     sluice_balance_start(balance, 0, 0);
 
     return balance;
+}
+
+
+static unsigned
+sluice_balance_gcd(unsigned a, unsigned b)
+{
+    unsigned  rest;
+
+    while (b != 0) {
+        rest = a % b;
+        a = b;
+        b = rest;
+    }
+
+    return a;
 }
 
 
@@ -188,11 +218,9 @@ sluice_balance_random(sluice_balance_t *balance, uint32_t n)
 static inline uint32_t
 sluice_balance_used(const sluice_balance_t *balance, unsigned i)
 {
-    const uint16_t  *own;
-
-    own = &balance->pool->columns[balance->slot][balance->peer[i].line];
-
-    return balance->others[i] + __atomic_load_n(own, __ATOMIC_RELAXED);
+    return balance->others[i]
+           + __atomic_load_n(&balance->own[balance->peer[i].line],
+                             __ATOMIC_RELAXED);
 }
 
 
@@ -500,7 +528,7 @@ sluice_balance_least_used(sluice_balance_t *balance,
     const uint32_t               *others;
     const sluice_balance_peer_t  *peer;
 
-    own = balance->pool->columns[balance->slot];
+    own = balance->own;
     others = balance->others;
     peer = balance->peer;
     n = 0;
@@ -814,6 +842,7 @@ sluice_balance_try(sluice_balance_t *balance,
     member = peer->member;
 
     hold->member = peer->conf;
+    hold->line = peer->line;
     hold->tokens = pick->tokens;
     hold->try.began = pick->now;
     hold->try.probe = 0;
@@ -835,7 +864,7 @@ sluice_balance_try(sluice_balance_t *balance,
     }
 
     if (peer->max_conns == 0) {
-        sluice_pool_take(pool, peer->line, balance->slot);
+        sluice_pool_raise(balance->own, peer->line);
 
     } else if (!sluice_pool_take_max(pool, peer->line, balance->slot,
                                      peer->max_conns))
@@ -844,7 +873,7 @@ sluice_balance_try(sluice_balance_t *balance,
     }
 
     if (peer->limited && !sluice_balance_charge(balance, hold, pick->now)) {
-        sluice_pool_give(pool, peer->line, balance->slot);
+        sluice_pool_lower(balance->own, peer->line);
         return false;
     }
 
@@ -857,12 +886,64 @@ sluice_balance_try(sluice_balance_t *balance,
 
         if (hold->try.probe == 0) {
             sluice_balance_refund(balance, hold, pick->now);
-            sluice_pool_give(pool, peer->line, balance->slot);
+            sluice_pool_lower(balance->own, peer->line);
             return false;
         }
     }
 
     return true;
+}
+
+
+/*
+ * The turns that were worked out serve while all members are well, and nobody
+ * asks for a second one.  Then it goes on from there as if they had all been
+ * asked each time; and back when it has been so for some rounds, for who is
+ * behind then is so by less than a turn.
+ */
+
+static void
+sluice_balance_calmed(sluice_balance_t *balance, bool at_once)
+{
+    unsigned  i;
+
+    balance->calm = at_once ? balance->calm + 1 : 0;
+
+    if (balance->nturns == 0
+        || balance->calm < SLUICE_BALANCE_CALM * balance->nturns)
+    {
+        return;
+    }
+
+    for (i = 0; i < balance->n - balance->nbackups; i++) {
+        balance->peer[i].current = 0;
+    }
+
+    balance->by_turn = true;
+}
+
+
+static void
+sluice_balance_ask_all(sluice_balance_t *balance)
+{
+    unsigned                i;
+    sluice_balance_peer_t  *peer;
+
+    if (!balance->by_turn) {
+        return;
+    }
+
+    balance->by_turn = false;
+    balance->calm = 0;
+    peer = balance->peer;
+
+    for (i = 0; i < balance->n - balance->nbackups; i++) {
+        peer[i].current = (int32_t) (balance->next * peer[i].weight);
+    }
+
+    for (i = 0; i < balance->next; i++) {
+        peer[balance->turn[i]].current -= balance->sum;
+    }
 }
 
 
@@ -873,9 +954,10 @@ sluice_balance_from(sluice_balance_t *balance, sluice_balance_pick_t *pick,
     bool backup, sluice_balance_hold_t *hold)
 {
     bool      all;
-    unsigned  i;
+    unsigned  i, turn;
 
-    i = backup ? SLUICE_BALANCE_MAX : sluice_balance_at_once(balance, pick);
+    turn = backup ? SLUICE_BALANCE_MAX : sluice_balance_at_once(balance, pick);
+    i = turn;
 
     if (i == SLUICE_BALANCE_MAX) {
         sluice_balance_list(balance, pick, backup);
@@ -886,6 +968,7 @@ sluice_balance_from(sluice_balance_t *balance, sluice_balance_pick_t *pick,
 
         if (sluice_balance_try(balance, pick, i, hold)) {
             sluice_balance_taken(balance, pick, i);
+            sluice_balance_calmed(balance, i == turn);
             return true;
         }
 
@@ -1043,6 +1126,43 @@ sluice_balance_ask(sluice_balance_t *balance, sluice_balance_pick_t *pick,
 }
 
 
+/*
+ * Round robin of all members but backups repeats itself after as many turns as
+ * the sum of their weights in lowest terms.
+ */
+
+static void
+sluice_balance_work_out(sluice_balance_t *balance)
+{
+    unsigned               i, n, gcd, round;
+    sluice_balance_pick_t  pick;
+
+    balance->nturns = 0;
+
+    if (!balance->plain) {
+        return;
+    }
+
+    n = balance->n - balance->nbackups;
+
+    for (i = 0, gcd = 0; i < n; i++) {
+        gcd = sluice_balance_gcd(balance->peer[i].weight, gcd);
+    }
+
+    round = (unsigned) balance->sum / gcd;
+
+    if (round > SLUICE_BALANCE_TURNS) {
+        return;
+    }
+
+    while (balance->nturns < round) {
+        i = sluice_balance_round_robin(balance, &pick, balance->all, n);
+        sluice_balance_taken(balance, &pick, i);
+        balance->turn[balance->nturns++] = (uint16_t) i;
+    }
+}
+
+
 void
 sluice_balance_start(sluice_balance_t *balance, unsigned slot, uint64_t seed)
 {
@@ -1050,6 +1170,7 @@ sluice_balance_start(sluice_balance_t *balance, unsigned slot, uint64_t seed)
     sluice_balance_pick_t  pick;
 
     balance->slot = slot;
+    balance->own = sluice_pool_column(balance->pool, slot);
     balance->seed = seed;
     balance->looked = SLUICE_NEVER;
 
@@ -1057,7 +1178,15 @@ sluice_balance_start(sluice_balance_t *balance, unsigned slot, uint64_t seed)
         balance->peer[i].current = 0;
     }
 
-    for (k = (unsigned) (seed % SLUICE_BALANCE_ROUNDS); k > 0; k--) {
+    sluice_balance_work_out(balance);
+
+    k = (unsigned) (seed % SLUICE_BALANCE_ROUNDS);
+
+    balance->by_turn = (balance->nturns != 0);
+    balance->next = balance->by_turn ? k % balance->nturns : 0;
+    balance->calm = 0;
+
+    for ( /* void */ ; k > 0; k--) {
         i = sluice_balance_round_robin(balance, &pick, balance->all,
                                        balance->n);
         sluice_balance_taken(balance, &pick, i);
@@ -1093,6 +1222,38 @@ sluice_balance_look(sluice_balance_t *balance,
 }
 
 
+bool
+sluice_balance_next(sluice_balance_t *balance, uint64_t began,
+    sluice_balance_hold_t *hold)
+{
+    const sluice_balance_peer_t  *peer;
+
+    if (!balance->by_turn) {
+        return false;
+    }
+
+    peer = &balance->peer[balance->turn[balance->next]];
+
+    if (!sluice_member_healthy(peer->member)) {
+        return false;
+    }
+
+    if (++balance->next == balance->nturns) {
+        balance->next = 0;
+    }
+
+    sluice_pool_raise(balance->own, peer->line);
+
+    hold->member = peer->conf;
+    hold->line = peer->line;
+    hold->tokens = 0;
+    hold->try.began = began;
+    hold->try.probe = 0;
+
+    return true;
+}
+
+
 sluice_balance_result_t
 sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
     unsigned prefer, uint64_t hash, uint64_t tokens, uint64_t probe,
@@ -1109,6 +1270,14 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
     taken = prefer < balance->n && !sluice_balance_has(pick.had, prefer)
             && sluice_balance_try(balance, &pick, balance->place[prefer],
                                   hold);
+
+    if (!taken && !pick.sure) {
+        taken = sluice_balance_next(balance, now, hold);
+    }
+
+    if (!taken) {
+        sluice_balance_ask_all(balance);
+    }
 
     for (backups = 0; !taken && backups < 2; backups++) {
         taken = sluice_balance_from(balance, &pick, backups, hold);
@@ -1165,8 +1334,7 @@ void
 sluice_balance_give(sluice_balance_t *balance,
     const sluice_balance_hold_t *hold)
 {
-    sluice_pool_give(balance->pool, balance->conf[hold->member].line,
-                     balance->slot);
+    sluice_pool_lower(balance->own, hold->line);
 }
 
 

@@ -6,7 +6,8 @@
  * its windows have room; one that is full is passed over.  Backups are asked
  * when no other can be had.  Among those left:
  *
- *   round_robin   smooth, by weight, as nginx's own
+ *   round_robin   smooth, by weight, as nginx's own; what is not to be had
+ *                 gives its turns to the others, in the same way
  *   least_used    the least in flight by weight, round robin among equals
  *   random        the lesser used, by weight, of two drawn by weight
  *   hash          rendezvous (Thaler, Ravishankar 1998), by weight: a value
@@ -102,6 +103,7 @@ sluice_balance_has(const sluice_balance_set_t *set, unsigned member)
 /* what a try holds: to be given back once, by the same slot */
 typedef struct {
     unsigned             member;        /* index of its configuration        */
+    unsigned             line;          /* in the pool's file                */
     sluice_member_try_t  try;
     uint64_t             tokens;        /* charged                           */
     sluice_window_t      window[SLUICE_MEMBER_LIMITS];
@@ -156,6 +158,16 @@ sluice_balance_result_t sluice_balance_take(sluice_balance_t *balance,
     sluice_balance_set_t *had, unsigned prefer, uint64_t hash,
     uint64_t tokens, uint64_t probe, bool early, uint64_t now,
     sluice_balance_hold_t *hold, uint64_t *retry);
+
+/*
+ * The same in O(1) for most requests to most pools, and with no clock read: by
+ * round robin, no member having windows or max_conns, the one whose turn it is
+ * is well.  began: ms, no later than now, as the hold is to have it: the
+ * earlier, the less is concluded from its answer.  false: nothing has been
+ * done, and it is for sluice_balance_take() to say.
+ */
+bool sluice_balance_next(sluice_balance_t *balance, uint64_t began,
+    sluice_balance_hold_t *hold);
 
 /*
  * Charges the windows of a hold once more, for another try with its member; of

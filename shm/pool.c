@@ -345,7 +345,7 @@ sluice_pool_named(const sluice_pool_t *pool, unsigned line)
 
 /* before the first of a slot is raised: who adds up must not pass it over */
 
-static inline void
+static void
 sluice_pool_reach(sluice_pool_t *pool, unsigned slot)
 {
     uint32_t  slots;
@@ -373,35 +373,26 @@ sluice_pool_slots(const sluice_pool_t *pool)
 }
 
 
+uint16_t *
+sluice_pool_column(sluice_pool_t *pool, unsigned slot)
+{
+    sluice_pool_reach(pool, slot);
+
+    return pool->columns[slot];
+}
+
+
 void
 sluice_pool_take(sluice_pool_t *pool, unsigned line, unsigned slot)
 {
-    uint16_t  *column, n;
-
-    sluice_pool_reach(pool, slot);
-
-    column = &pool->columns[slot][line];
-    n = __atomic_load_n(column, __ATOMIC_RELAXED);
-
-    if (n != UINT16_MAX) {
-        __atomic_store_n(column, (uint16_t) (n + 1), __ATOMIC_RELEASE);
-    }
-
-    sluice_fault("pool.taken");
+    sluice_pool_raise(sluice_pool_column(pool, slot), line);
 }
 
 
 void
 sluice_pool_give(sluice_pool_t *pool, unsigned line, unsigned slot)
 {
-    uint16_t  *column, n;
-
-    column = &pool->columns[slot][line];
-    n = __atomic_load_n(column, __ATOMIC_RELAXED);
-
-    if (n != 0) {
-        __atomic_store_n(column, (uint16_t) (n - 1), __ATOMIC_RELEASE);
-    }
+    sluice_pool_lower(pool->columns[slot], line);
 }
 
 

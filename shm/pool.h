@@ -30,6 +30,7 @@
 #ifndef SLUICE_POOL_H
 #define SLUICE_POOL_H
 
+#include "fault.h"
 #include "file.h"
 #include "member.h"
 #include "workers.h"
@@ -104,8 +105,40 @@ void sluice_pool_take(sluice_pool_t *pool, unsigned line, unsigned slot);
 void sluice_pool_give(sluice_pool_t *pool, unsigned line, unsigned slot);
 
 /*
- * The same, unless max are in flight already; exact, as in conn.h: of rivals
- * for the last place none may get it, but never two.
+ * The two in pieces, for who does it often: the slot's own column, which is
+ * added up with the others from now on, and one more, or less, of a line in it.
+ */
+uint16_t *sluice_pool_column(sluice_pool_t *pool, unsigned slot);
+
+static inline void
+sluice_pool_raise(uint16_t *column, unsigned line)
+{
+    uint16_t  n;
+
+    n = __atomic_load_n(&column[line], __ATOMIC_RELAXED);
+
+    if (n != UINT16_MAX) {
+        __atomic_store_n(&column[line], (uint16_t) (n + 1), __ATOMIC_RELEASE);
+    }
+
+    sluice_fault("pool.taken");
+}
+
+static inline void
+sluice_pool_lower(uint16_t *column, unsigned line)
+{
+    uint16_t  n;
+
+    n = __atomic_load_n(&column[line], __ATOMIC_RELAXED);
+
+    if (n != 0) {
+        __atomic_store_n(&column[line], (uint16_t) (n - 1), __ATOMIC_RELEASE);
+    }
+}
+
+/*
+ * As take, unless max are in flight already; exact, as in conn.h: of rivals for
+ * the last place none may get it, but never two.
  */
 bool sluice_pool_take_max(sluice_pool_t *pool, unsigned line, unsigned slot,
     uint32_t max);

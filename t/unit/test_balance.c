@@ -279,12 +279,12 @@ test_round_robin(void **state)
     balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
     test_sequence(balance, "aabacaaaabacaa", TEST_NOW);
 
-    /* without b as if there were none, and then as if it had not moved */
+    /* without b, from its turn on, as if there were none; then as before */
 
     sluice_member_disable(test_member(1), TEST_NOW);
-    test_sequence(balance, "aaacaaaaacaa", TEST_NOW);
+    test_sequence(balance, "aacaaaaacaaa", TEST_NOW);
     sluice_member_enable(test_member(1));
-    test_sequence(balance, "aabacaa", TEST_NOW);
+    test_sequence(balance, "abaacaaabaacaa", TEST_NOW);
 
     /* workers begin at different places of it */
 
@@ -410,6 +410,147 @@ test_round_robin_failed(void **state)
 }
 
 
+/* the quick way: the same turns, and nothing where more must be asked */
+
+static void
+test_next(void **state)
+{
+    unsigned               i, method, seen[4];
+    util_dir_t            *d = *state;
+    sluice_balance_t      *balance;
+    sluice_balance_set_t   had;
+
+#define next(expected)                                                        \
+    assert_int_equal(sluice_balance_next(balance, TEST_NOW, &test_hold)       \
+                     ? (int) test_hold.member : -1, expected)
+
+    /* by weight, backups left out; a backup first, so places are not indices */
+
+    test_open(d, 4);
+    test_conf[0].backup = true;
+    test_conf[1].weight = 20;
+    test_conf[2].weight = 10;
+    test_conf[3].weight = 10;
+    balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+
+    memset(&test_hold, 0xff, sizeof(test_hold));
+    next(1);
+    assert_true(test_hold.try.began == TEST_NOW && test_hold.try.probe == 0);
+    assert_true(test_hold.tokens == 0);
+    assert_int_equal(test_hold.line, test_conf[1].line);
+    assert_int_equal(sluice_pool_in_flight(&test_pool, test_conf[1].line), 1);
+    sluice_balance_give(balance, &test_hold);
+    assert_int_equal(sluice_pool_in_flight(&test_pool, test_conf[1].line), 0);
+
+    /* the two ways share the turns: 1 2 3 1, again and again */
+
+    assert_int_equal(test_any(balance, TEST_NOW), 2);
+    next(3);
+    assert_int_equal(test_any(balance, TEST_NOW), 1);
+    next(1);
+
+    /* whoever is not well is for the other way to say, and it stays its turn */
+
+    test_answer(2, SLUICE_ANSWER_COOL, TEST_NOW, 1000);
+    next(-1);
+    next(-1);
+    assert_int_equal(test_any(balance, TEST_NOW + 1000), 2);
+    sluice_member_enable(test_member(2));
+
+    /* from there on all are asked each time, until it is calm */
+
+    for (i = 0; i < SLUICE_BALANCE_CALM; i++) {
+        next(-1);
+        assert_int_equal(test_any(balance, TEST_NOW), 3);
+        next(-1);
+        assert_int_equal(test_any(balance, TEST_NOW), 1);
+        assert_int_equal(test_any(balance, TEST_NOW), 1);
+        assert_int_equal(test_any(balance, TEST_NOW), 2);
+    }
+
+    next(2);
+    next(3);
+
+    /* a second try is asked of all, too, and the turns go on behind it */
+
+    memset(&had, 0, sizeof(had));
+    sluice_balance_set(&had, 3);
+    assert_int_equal(test_take(balance, &had, SLUICE_BALANCE_MAX, 0, 0,
+                               TEST_NOW), 1);
+    next(-1);
+    assert_int_equal(test_any(balance, TEST_NOW), 1);
+    assert_int_equal(test_any(balance, TEST_NOW), 2);
+    free(balance);
+
+    /* windows and places must be asked for, of the backup as well */
+
+    test_limit(0, SLUICE_COUNTS_REQUESTS, 10000, 2);
+    balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+    next(-1);
+    free(balance);
+    test_conf[0].nlimits = 0;
+    test_conf[3].max_conns = 1;
+    balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+    next(-1);
+    free(balance);
+    test_conf[3].max_conns = 0;
+
+    for (method = SLUICE_BALANCE_LEAST_USED; method <= SLUICE_BALANCE_HASH;
+         method++)
+    {
+        balance = test_balance(method, 3);
+        next(-1);
+        free(balance);
+    }
+
+    /* a round of too many turns is not worked out, and as even */
+
+    test_conf[1].weight = SLUICE_WEIGHT_MAX;
+    test_conf[2].weight = 21;
+    test_conf[3].weight = 4;
+    balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+    next(-1);
+
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(test_any(balance, TEST_NOW), 1);
+    }
+
+    free(balance);
+
+    /* of as many as there is room for it is */
+
+    test_conf[3].weight = 3;
+    balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+
+    memset(seen, 0, sizeof(seen));
+
+    for (i = 0; i < SLUICE_BALANCE_TURNS; i++) {
+        assert_true(sluice_balance_next(balance, TEST_NOW, &test_hold));
+        seen[test_hold.member]++;
+    }
+
+#undef next
+
+    for (i = 1; i < test_n; i++) {
+        assert_int_equal(seen[i], test_conf[i].weight);
+    }
+
+    free(balance);
+
+    /* nobody's turn, where there are backups only */
+
+    for (i = 0; i < test_n; i++) {
+        test_conf[i].backup = true;
+    }
+
+    balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+    assert_false(sluice_balance_next(balance, TEST_NOW, &test_hold));
+    assert_int_equal(test_any(balance, TEST_NOW), 1);
+    free(balance);
+    test_close(d);
+}
+
+
 static void
 test_least_used(void **state)
 {
@@ -446,14 +587,14 @@ test_least_used(void **state)
 
     /* one less than its share is the next one, at once */
 
-    test_hold.member = 1;
+    test_hold.line = test_conf[1].line;
     sluice_balance_give(balance, &test_hold);
     assert_int_equal(test_any(balance, TEST_NOW), 1);
 
     /* the other worker knows it a millisecond later */
 
     for (i = 0; i < 50; i++) {
-        test_hold.member = 0;
+        test_hold.line = test_conf[0].line;
         sluice_balance_give(balance, &test_hold);
     }
 
@@ -510,7 +651,7 @@ test_random(void **state)
     /* the one that has more loses against any: two are two */
 
     for (i = 0; i < 10; i++) {
-        test_hold.member = 3;
+        test_hold.line = test_conf[3].line;
         sluice_pool_take(&test_pool, test_conf[3].line, 3);
     }
 
@@ -1466,6 +1607,7 @@ main(void)
         util_test(test_round_robin),
         util_test(test_round_robin_again),
         util_test(test_round_robin_failed),
+        util_test(test_next),
         util_test(test_least_used),
         util_test(test_random),
         util_test(test_hash),
