@@ -236,18 +236,19 @@ typedef struct {
 
 
 typedef struct {
-    ngx_str_t                   id;             /* with a NUL behind it      */
     ngx_str_t                   secret;
     size_t                      rare;           /* a byte of it: its place   */
-    ngx_str_t                   proxy;          /* its own; NULL: any        */
-    ngx_uint_t                  strict;         /* ... or none               */
     sluice_member_t            *line;           /* in the pool's file        */
+    ngx_uint_t                  strict;         /* by its own proxy, or not  */
+    ngx_str_t                   id;             /* with a NUL behind it      */
+    ngx_str_t                   proxy;          /* its own; NULL: any        */
 } ngx_http_sluice_key_t;
 
 
 typedef struct {
     ngx_http_sluice_named_t     named;
     ngx_array_t                 keys;           /* ngx_http_sluice_key_t     */
+    sluice_balance_t           *balance;        /* NULL: not open            */
     ngx_array_t                 members;        /* sluice_balance_conf_t, in
                                                    the same order            */
     ngx_uint_t                  method;         /* sluice_balance_method_t   */
@@ -261,7 +262,6 @@ typedef struct {
     ngx_uint_t                  unread;         /* an error was, and logged  */
 
     sluice_pool_t               pool;
-    sluice_balance_t           *balance;        /* NULL: not open            */
 } ngx_http_sluice_pool_t;
 
 
@@ -333,7 +333,7 @@ typedef struct {
     ngx_array_t                 zones;          /* ngx_http_sluice_zone_t *  */
     ngx_array_t                 conns;     /* ngx_http_sluice_conn_zone_t *  */
     ngx_array_t                 pools;          /* ngx_http_sluice_pool_t *  */
-    ngx_array_t                 upstreams;      /* ngx_http_sluice_key_try.c */
+    ngx_array_t                 upstreams;      /* without a block: key_try */
     ngx_array_t                 proxy_pools;
                                            /* ngx_http_sluice_proxy_pool_t * */
     ngx_array_t                 egresses;       /* ngx_http_sluice_egress.c  */
@@ -356,23 +356,23 @@ typedef struct {
 
 
 typedef struct {
-    ngx_http_sluice_value_t    *client;
+    ngx_http_sluice_key_conf_t *key;            /* NULL: off                 */
     ngx_array_t                *limits;         /* ngx_http_sluice_limit_t   */
     ngx_array_t                *conns;          /* ngx_http_sluice_conn_t    */
-    ngx_http_sluice_key_conf_t *key;            /* NULL: off                 */
+    ngx_flag_t                  usage;
+    ngx_flag_t                  limit_headers;
+    void                       *proxies;        /* one must be up; or NULL   */
+    ngx_http_sluice_value_t    *client;
     ngx_uint_t                  key_next;
     ngx_uint_t                  key_tries;
     ngx_msec_t                  key_timeout;
     ngx_http_sluice_egress_conf_t  *egress;     /* NULL: not said here       */
-    void                       *proxies;        /* one must be up; or NULL   */
     ngx_http_handler_pt         handler;        /* of the location around an */
                                                 /* "if", perhaps             */
     ngx_array_t                *fields;         /* ngx_http_sluice_field_t   */
-    ngx_flag_t                  usage;
     ngx_flag_t                  usage_refused;
     ngx_uint_t                  format;
     ngx_uint_t                  limit_log_level;
-    ngx_flag_t                  limit_headers;
 } ngx_http_sluice_loc_conf_t;
 
 
@@ -381,53 +381,25 @@ typedef struct {
     ngx_http_sluice_egress_conf_t  *egress;     /* UNSET: not said           */
     ngx_http_upstream_init_pt       init_upstream;
     ngx_http_upstream_init_peer_pt  inner_init; /* the balancer's            */
+    ngx_http_upstream_init_peer_pt  try_init;   /* key_try's: egress' or the
+                                                   balancer's                */
 } ngx_http_sluice_srv_conf_t;
 
 
 /*
  * What a request holds.  It lives as long as r->pool and is found again after a
  * redirect, which zeroes r->ctx, by the cleanup that gives all of it back.
+ * What most requests with a key touch again after a wait stands together: each
+ * line of the CPU's cache has to come back then.
  */
 typedef struct {
     ngx_http_request_t         *request;
-    ngx_http_sluice_loc_conf_t *conf;           /* of the record             */
-
-    sluice_entry_t             *entry;          /* NULL: not recorded        */
-
+    ngx_http_sluice_try_t      *try;            /* of its upstream           */
     ngx_http_sluice_pool_t     *pool;           /* of the key below          */
     ngx_http_sluice_key_t      *key;            /* NULL: none so far         */
-    ngx_http_sluice_key_conf_t *key_conf;       /* it was taken for          */
-    sluice_balance_hold_t       hold;           /* valid if taken or charged */
-    ngx_http_sluice_try_t      *try;            /* of its upstream           */
-    ngx_http_sluice_try_t      *spare;          /* zeroes; NULL: used        */
-    ngx_http_sluice_key_try_t  *tries;
-    ngx_http_sluice_key_try_t   first_try;
-    ngx_uint_t                  ntries;
-    ngx_array_t                *denied;         /* NULL: or some keys were   */
-    ngx_msec_t                  waiting;        /* for a key, since          */
-    ngx_http_cleanup_t          cleanup;        /* gives the key back        */
-
-    ngx_http_sluice_pool_t     *refused_pool;   /* had no well key           */
-
+    sluice_entry_t             *entry;          /* NULL: not recorded        */
     ngx_http_sluice_egress_t   *egress;         /* of its upstream, or NULL  */
-    ngx_http_sluice_passage_t  *passages;
-    ngx_uint_t                  npassages;
-
-    ngx_http_sluice_zones_t     decided;
-    ngx_http_sluice_charge_t   *charges;
-    ngx_uint_t                  ncharges;
-    ngx_uint_t                  foreseen;       /* the last of them: not made */
-    ngx_http_sluice_zones_t     held;           /* conn zones                */
-    ngx_http_sluice_place_t    *places;
-    ngx_uint_t                  nplaces;
-    ngx_http_sluice_named_t    *refused_by;     /* a zone                    */
-    ngx_http_sluice_charge_t   *refused_charge; /* NULL: a conn zone         */
-    ngx_http_sluice_named_t    *dry_refused_by;
-    ngx_uint_t                  refused_status;
-    ngx_http_sluice_loc_conf_t *told;           /* of the limits' headers    */
-    uint64_t                    retry_told;     /* Retry-After, s; 0: it is  */
-                                                /* not ours                  */
-    ngx_http_sluice_client_t    client;         /* memo of $sluice_client    */
+    ngx_array_t                *denied;         /* NULL: or some keys were   */
 
     sluice_outcome_t            outcome;        /* OPEN: not decided yet     */
     unsigned                    taken:1;        /* key is in flight          */
@@ -440,6 +412,38 @@ typedef struct {
     unsigned                    well:1;         /* ... and no error came     */
     unsigned                    waits:1;        /* for a key                 */
     unsigned                    full:1;         /* one has no place          */
+
+    ngx_http_sluice_loc_conf_t *conf;           /* of the record             */
+    ngx_uint_t                  nplaces;
+    ngx_http_sluice_key_conf_t *key_conf;       /* that the key is taken for */
+    sluice_balance_hold_t       hold;           /* valid if taken or charged */
+
+    ngx_http_sluice_try_t      *spare;          /* zeroes; NULL: used        */
+    ngx_http_sluice_key_try_t  *tries;
+    ngx_http_sluice_key_try_t   first_try;
+    ngx_uint_t                  ntries;
+    ngx_http_cleanup_t          cleanup;        /* gives the key back        */
+
+    ngx_msec_t                  waiting;        /* for a key, since          */
+    ngx_http_sluice_pool_t     *refused_pool;   /* had no well key           */
+
+    ngx_http_sluice_passage_t  *passages;
+    ngx_uint_t                  npassages;
+
+    ngx_http_sluice_zones_t     decided;
+    ngx_http_sluice_charge_t   *charges;
+    ngx_uint_t                  ncharges;
+    ngx_uint_t                  foreseen;       /* the last of them: not made */
+    ngx_http_sluice_zones_t     held;           /* conn zones                */
+    ngx_http_sluice_place_t    *places;
+    ngx_http_sluice_named_t    *refused_by;     /* a zone                    */
+    ngx_http_sluice_charge_t   *refused_charge; /* NULL: a conn zone         */
+    ngx_http_sluice_named_t    *dry_refused_by;
+    ngx_uint_t                  refused_status;
+    ngx_http_sluice_loc_conf_t *told;           /* of the limits' headers    */
+    uint64_t                    retry_told;     /* Retry-After, s; 0: it is  */
+                                                /* not ours                  */
+    ngx_http_sluice_client_t    client;         /* memo of $sluice_client    */
 } ngx_http_sluice_ctx_t;
 
 
@@ -597,7 +601,7 @@ ngx_int_t ngx_http_sluice_key_variables(ngx_conf_t *cf);
 void ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf);
 ngx_int_t ngx_http_sluice_key_take(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    uint64_t now, uint64_t *retry, ngx_uint_t *status);
+    uint64_t *now, uint64_t *retry, ngx_uint_t *status);
 ngx_int_t ngx_http_sluice_key_next(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, sluice_balance_set_t *had,
     sluice_balance_hold_t *hold);

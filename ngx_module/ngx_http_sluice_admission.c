@@ -25,10 +25,13 @@ typedef struct ngx_http_sluice_room_s  ngx_http_sluice_room_t;
  * are used again: there are as many as it ever had requests at once.
  */
 struct ngx_http_sluice_room_s {
-    ngx_http_sluice_ctx_t        ctx;
+    union {
+        ngx_http_sluice_ctx_t    ctx;
+        ngx_http_sluice_room_t  *next;              /* while it is free      */
+    } u;
+
     ngx_http_sluice_try_t        try;
     ngx_http_sluice_charge_t     charges[NGX_HTTP_SLUICE_CHARGES];
-    ngx_http_sluice_room_t      *next;
 };
 
 
@@ -52,7 +55,7 @@ static ngx_http_sluice_room_t  *ngx_http_sluice_rooms;
 ngx_int_t
 ngx_http_sluice_admission_handler(ngx_http_request_t *r)
 {
-    uint64_t                     retry;
+    uint64_t                     now, retry;
     ngx_uint_t                   status;
     ngx_http_sluice_ctx_t       *ctx;
     ngx_http_sluice_loc_conf_t  *slcf;
@@ -104,8 +107,9 @@ ngx_http_sluice_admission_handler(ngx_http_request_t *r)
     }
 
     if (r != r->main) {
-        switch (ngx_http_sluice_key_take(r, slcf, ctx, sluice_clock_ms(),
-                                         &retry, &status))
+        now = 0;
+
+        switch (ngx_http_sluice_key_take(r, slcf, ctx, &now, &retry, &status))
         {
 
         case NGX_OK:
@@ -145,10 +149,9 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     ctx->ncharges -= ctx->foreseen;
     ctx->foreseen = 0;
 
-    /* one reading for the key, for the record and for the limits */
+    /* one reading for the record, for the limits, and for the key if need be */
 
-    now = (slcf->key != NULL || slcf->usage || slcf->limits != NULL)
-          ? sluice_clock_us() : 0;
+    now = (slcf->usage || slcf->limits != NULL) ? sluice_clock_us() : 0;
 
     retry = 0;
     status = 0;
@@ -164,8 +167,7 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
         && (ctx->ntries == 0 || r->content_handler != NULL))
     {
 
-        key = ngx_http_sluice_key_take(r, slcf, ctx, now / 1000, &retry,
-                                       &status);
+        key = ngx_http_sluice_key_take(r, slcf, ctx, &now, &retry, &status);
 
         if (key == NGX_BUSY
             && ngx_http_sluice_wait(r, slcf, ctx, retry) == NGX_OK)
@@ -466,6 +468,7 @@ ngx_http_sluice_find_ctx(ngx_http_request_t *r)
 ngx_http_sluice_ctx_t *
 ngx_http_sluice_create_ctx(ngx_http_request_t *r)
 {
+    volatile size_t          size;
     ngx_pool_cleanup_t      *cln;
     ngx_http_sluice_ctx_t   *ctx;
     ngx_http_sluice_room_t  *room;
@@ -480,11 +483,13 @@ ngx_http_sluice_create_ctx(ngx_http_request_t *r)
         return NULL;
     }
 
-    /* by memset() itself: a size that is known becomes a slow "rep stos" */
+    /* that the compiler does not know it: its "rep stos" is slow to begin */
 
-    ngx_explicit_memzero(room, offsetof(ngx_http_sluice_room_t, charges));
+    size = offsetof(ngx_http_sluice_room_t, charges);
 
-    ctx = &room->ctx;
+    ngx_memzero(room, size);
+
+    ctx = &room->u.ctx;
     ctx->request = r;
     ctx->outcome = SLUICE_OUTCOME_OPEN;
     ctx->spare = &room->try;
@@ -526,10 +531,11 @@ ngx_http_sluice_get_room(ngx_log_t *log)
     room = ngx_http_sluice_rooms;
 
     if (room == NULL) {
-        return ngx_alloc(sizeof(ngx_http_sluice_room_t), log);
+        return ngx_memalign(ngx_cacheline_size,
+                            sizeof(ngx_http_sluice_room_t), log);
     }
 
-    ngx_http_sluice_rooms = room->next;
+    ngx_http_sluice_rooms = room->u.next;
 
     return room;
 }
@@ -546,7 +552,7 @@ ngx_http_sluice_free_room(ngx_http_sluice_room_t *room)
 
 #else
 
-    room->next = ngx_http_sluice_rooms;
+    room->u.next = ngx_http_sluice_rooms;
     ngx_http_sluice_rooms = room;
 
 #endif

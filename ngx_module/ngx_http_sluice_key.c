@@ -9,8 +9,8 @@
 #include "ngx_http_sluice.h"
 
 
-static void ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
-    sluice_balance_hold_t *hold);
+static void ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx);
+static uint64_t ngx_http_sluice_key_began(uint64_t now);
 static ngx_inline ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
     ngx_uint_t prefer, bool early, uint64_t now, sluice_balance_hold_t *hold,
@@ -81,30 +81,33 @@ ngx_http_sluice_key_start(ngx_http_sluice_main_conf_t *smcf)
 
 /*
  * Takes a key for what this location asks for, if the request has none of its
- * pool; now: the clock, in milliseconds, just read.  NGX_BUSY: none is to be
- * had for *retry milliseconds (UINT64_MAX: nobody knows), or before a place is
- * given back if ctx->full; *status is what to refuse with.  NGX_ERROR: a value
- * that the location needs for it is none.
+ * pool; now: the clock, in microseconds, just read, or 0, and then it is read
+ * if it is needed.  NGX_BUSY: none is to be had for *retry milliseconds
+ * (UINT64_MAX: nobody knows), or before a place is given back if ctx->full;
+ * *status is what to refuse with.  NGX_ERROR: a value that the location needs
+ * for it is none.
  */
 
 ngx_int_t
 ngx_http_sluice_key_take(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
-    uint64_t now, uint64_t *retry, ngx_uint_t *status)
+    uint64_t *now, uint64_t *retry, ngx_uint_t *status)
 {
     ngx_int_t                rc;
     ngx_uint_t               prefer;
     sluice_balance_hold_t    hold;
     sluice_balance_result_t  result;
+    ngx_http_sluice_pool_t  *pool;
 
-    if (ctx->taken && ctx->pool == slcf->key->pool) {
+    pool = slcf->key->pool;
+
+    if (ctx->taken && ctx->pool == pool) {
         return NGX_OK;
     }
 
     /* a redirect keeps its key, unless it was the key that failed */
 
-    prefer = (ctx->key != NULL && ctx->pool == slcf->key->pool
-              && !ctx->failed)
+    prefer = (ctx->key != NULL && ctx->pool == pool && !ctx->failed)
              ? ctx->hold.member : SLUICE_BALANCE_MAX;
 
     if (ctx->key != NULL) {
@@ -130,13 +133,30 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
         r->main->cleanup = &ctx->cleanup;
     }
 
+    /* an estimate must be a number, whatever is done with it */
+
+    if (prefer == SLUICE_BALANCE_MAX && slcf->key->tokens == NULL
+        && sluice_balance_next(pool->balance,
+                               ngx_http_sluice_key_began(*now), &ctx->hold))
+    {
+        ctx->pool = pool;
+        ctx->key_conf = slcf->key;
+        ngx_http_sluice_key_have(ctx);
+
+        return NGX_OK;
+    }
+
+    if (*now == 0) {
+        *now = sluice_clock_us();
+    }
+
     /*
      * Not over the last one's hold: what that was charged may still be settled.
      * Who waits has time, and leaves early tries to who would be refused.
      */
 
     rc = ngx_http_sluice_key_choose(r, slcf->key, NULL, prefer, !ctx->waits,
-                                    now, &hold, &result, retry);
+                                    *now / 1000, &hold, &result, retry);
     if (rc != NGX_OK) {
 
         if (rc == NGX_BUSY) {
@@ -150,27 +170,46 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
         return rc;
     }
 
-    ctx->pool = slcf->key->pool;
+    ctx->pool = pool;
     ctx->key_conf = slcf->key;
+    ctx->hold = hold;
 
-    ngx_http_sluice_key_have(ctx, &hold);
+    ngx_http_sluice_key_have(ctx);
 
     return NGX_OK;
 }
 
 
-/* the request has that key of its pool now, and nothing has been tried yet */
+/*
+ * When a try begins whose key is well.  nginx's own clock, where it is the same
+ * one, is no later, and to read it costs nothing.
+ */
+
+static uint64_t
+ngx_http_sluice_key_began(uint64_t now)
+{
+#if (NGX_HAVE_CLOCK_MONOTONIC)
+
+    return now ? now / 1000 : ngx_current_msec;
+
+#else
+
+    return now ? now / 1000 : sluice_clock_ms();
+
+#endif
+}
+
+
+/* the request holds a key of its pool now, and nothing has been tried yet */
 
 static void
-ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
-    sluice_balance_hold_t *hold)
+ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx)
 {
     ngx_http_sluice_key_t  *keys;
 
     keys = ctx->pool->keys.elts;
 
-    ctx->key = &keys[hold->member];
-    ctx->hold = *hold;
+    ctx->key = &keys[ctx->hold.member];
 
     ctx->taken = 1;
     ctx->charged = 1;
@@ -239,7 +278,9 @@ ngx_http_sluice_key_switch(ngx_http_sluice_ctx_t *ctx,
     sluice_balance_hold_t *hold)
 {
     ngx_http_sluice_key_give(ctx);
-    ngx_http_sluice_key_have(ctx, hold);
+
+    ctx->hold = *hold;
+    ngx_http_sluice_key_have(ctx);
 }
 
 
@@ -615,7 +656,7 @@ static ngx_int_t
 ngx_http_sluice_key_clone(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf)
 {
-    uint64_t                retry;
+    uint64_t                now, retry;
     ngx_uint_t              status;
     ngx_http_sluice_ctx_t  *ctx, *parent;
 
@@ -630,8 +671,9 @@ ngx_http_sluice_key_clone(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    return ngx_http_sluice_key_take(r, slcf, ctx, sluice_clock_ms(), &retry,
-                                    &status);
+    now = 0;
+
+    return ngx_http_sluice_key_take(r, slcf, ctx, &now, &retry, &status);
 }
 
 

@@ -33,6 +33,8 @@ static void ngx_http_sluice_try_strict(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx);
 static void ngx_http_sluice_try_hush(ngx_http_sluice_try_t *t);
 static void ngx_http_sluice_try_made(ngx_http_sluice_try_t *t);
+static ngx_http_upstream_init_peer_pt ngx_http_sluice_try_wrapped(
+    ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static void ngx_http_sluice_try_hook(ngx_http_sluice_try_t *t);
@@ -74,6 +76,7 @@ ngx_int_t
 ngx_http_sluice_try_init(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
 {
     ngx_uint_t                       i;
+    ngx_http_sluice_srv_conf_t      *sscf;
     ngx_http_sluice_upstream_t      *su;
     ngx_http_upstream_srv_conf_t   **uscfp;
     ngx_http_upstream_main_conf_t   *umcf;
@@ -97,13 +100,23 @@ ngx_http_sluice_try_init(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf)
             continue;
         }
 
-        su = ngx_array_push(&smcf->upstreams);
-        if (su == NULL) {
-            return NGX_ERROR;
+        /* of one that has no block the configuration is nowhere */
+
+        if (uscfp[i]->srv_conf != NULL) {
+            sscf = ngx_http_conf_upstream_srv_conf(uscfp[i],
+                                                   ngx_http_sluice_module);
+            sscf->try_init = uscfp[i]->peer.init;
+
+        } else {
+            su = ngx_array_push(&smcf->upstreams);
+            if (su == NULL) {
+                return NGX_ERROR;
+            }
+
+            su->upstream = uscfp[i];
+            su->init = uscfp[i]->peer.init;
         }
 
-        su->upstream = uscfp[i];
-        su->init = uscfp[i]->peer.init;
         uscfp[i]->peer.init = ngx_http_sluice_try_init_peer;
     }
 
@@ -191,7 +204,7 @@ ngx_http_sluice_try_begin(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
 
     /* an address of a resolver's has no peer.init: hooked when it is sent to */
 
-    if (u->output.output_filter == NULL) {
+    if (u->resolved != NULL && u->output.output_filter == NULL) {
         u->output.output_filter = ngx_http_sluice_try_output;
         u->output.filter_ctx = t;
     }
@@ -315,8 +328,34 @@ ngx_http_sluice_try_hush(ngx_http_sluice_try_t *t)
 static void
 ngx_http_sluice_try_made(ngx_http_sluice_try_t *t)
 {
+    if (t->debug == 0) {
+        return;
+    }
+
     t->request->connection->log->log_level |= t->debug;
     t->debug = 0;
+}
+
+
+static ngx_http_upstream_init_peer_pt
+ngx_http_sluice_try_wrapped(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_http_sluice_srv_conf_t   *sscf;
+    ngx_http_sluice_upstream_t   *su;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    if (us->srv_conf != NULL) {
+        sscf = ngx_http_conf_upstream_srv_conf(us, ngx_http_sluice_module);
+
+        return sscf->try_init;
+    }
+
+    smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
+
+    su = ngx_http_sluice_find_upstream(&smcf->upstreams, us);
+
+    return (su != NULL) ? su->init : NULL;
 }
 
 
@@ -324,16 +363,13 @@ static ngx_int_t
 ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
-    ngx_http_sluice_try_t        *t;
-    ngx_http_sluice_loc_conf_t   *slcf;
-    ngx_http_sluice_upstream_t   *su;
-    ngx_http_sluice_main_conf_t  *smcf;
+    ngx_http_sluice_try_t           *t;
+    ngx_http_sluice_loc_conf_t      *slcf;
+    ngx_http_upstream_init_peer_pt   init;
 
-    smcf = ngx_http_get_module_main_conf(r, ngx_http_sluice_module);
+    init = ngx_http_sluice_try_wrapped(r, us);
 
-    su = ngx_http_sluice_find_upstream(&smcf->upstreams, us);
-
-    if (su == NULL || su->init(r, us) != NGX_OK) {
+    if (init == NULL || init(r, us) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -359,7 +395,7 @@ ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
     ngx_http_sluice_try_made(t);
 
     t->upstream = us;
-    t->init = su->init;
+    t->init = init;
 
     /* a cached answer that nginx cannot read is a request that was sent */
 

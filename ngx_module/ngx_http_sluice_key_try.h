@@ -15,38 +15,12 @@
 
 
 struct ngx_http_sluice_try_s {
+    ngx_http_upstream_t            *u;
     ngx_http_request_t             *request;
     ngx_http_sluice_ctx_t          *ctx;
-    ngx_http_upstream_t            *u;
-    ngx_http_sluice_loc_conf_t     *conf;
-
-    ngx_http_upstream_srv_conf_t   *upstream;   /* NULL: resolved at run time */
-    ngx_http_upstream_init_peer_pt  init;       /* the balancer's own        */
     ngx_http_upstream_conf_t       *real;       /* u->conf                   */
     ngx_http_upstream_conf_t       *again;      /* NULL: or a copy of it     */
-
-    sluice_balance_set_t            had;        /* keys of this upstream     */
-    sluice_balance_hold_t          *next;       /* valid if has_next         */
-    ngx_uint_t                      tries;      /* of other keys             */
-    ngx_uint_t                      turns;      /* of servers that failed    */
-    ngx_uint_t                      origins;    /* pc->tries to go on with   */
-    ngx_uint_t                      status;     /* true one; 0: as it is     */
-    ngx_msec_t                      start;
     ngx_uint_t                      debug;      /* the log's, kept from it   */
-
-    ngx_int_t                     (*process_header)(ngx_http_request_t *r);
-    ngx_int_t                     (*reinit_request)(ngx_http_request_t *r);
-    void                          (*finalize_request)(ngx_http_request_t *r,
-                                      ngx_int_t rc);
-
-    void                           *data;
-    ngx_event_get_peer_pt           get;
-    ngx_event_free_peer_pt          free;
-    ngx_event_notify_peer_pt        notify;
-#if (NGX_HTTP_SSL)
-    ngx_event_set_peer_session_pt   set_session;
-    ngx_event_save_peer_session_pt  save_session;
-#endif
 
     unsigned                        hooked:1;
     unsigned                        cacheable:1;
@@ -64,6 +38,32 @@ struct ngx_http_sluice_try_s {
     unsigned                        unmet:1;    /* no connection was made    */
     unsigned                        met:1;      /* a server, by some try     */
     unsigned                        used:1;     /* its key is counted        */
+
+    ngx_int_t                     (*process_header)(ngx_http_request_t *r);
+    ngx_int_t                     (*reinit_request)(ngx_http_request_t *r);
+    void                          (*finalize_request)(ngx_http_request_t *r,
+                                      ngx_int_t rc);
+
+    void                           *data;
+    ngx_event_get_peer_pt           get;
+    ngx_event_free_peer_pt          free;
+    ngx_event_notify_peer_pt        notify;
+#if (NGX_HTTP_SSL)
+    ngx_event_set_peer_session_pt   set_session;
+    ngx_event_save_peer_session_pt  save_session;
+#endif
+
+    ngx_http_sluice_loc_conf_t     *conf;
+    ngx_http_upstream_srv_conf_t   *upstream;   /* NULL: resolved at run time */
+    ngx_http_upstream_init_peer_pt  init;       /* the balancer's own        */
+
+    sluice_balance_set_t            had;        /* keys of this upstream     */
+    sluice_balance_hold_t          *next;       /* valid if has_next         */
+    ngx_uint_t                      tries;      /* of other keys             */
+    ngx_uint_t                      turns;      /* of servers that failed    */
+    ngx_uint_t                      origins;    /* pc->tries to go on with   */
+    ngx_uint_t                      status;     /* true one; 0: as it is     */
+    ngx_msec_t                      start;
 };
 
 
