@@ -17,6 +17,7 @@
  *   key_conf    key pools as they are written
  *   key_policy  ... and what they do about answers
  *   key_try     another try with another key, inside one request
+ *   key_peer    ... and at which server: around the balancer
  *   key_answer  what an upstream's answer says about a key
  *   proxy_conf  proxy pools and egress as they are written
  *   proxy       proxies: their pool's file, judged, recorded
@@ -333,7 +334,7 @@ typedef struct {
     ngx_array_t                 zones;          /* ngx_http_sluice_zone_t *  */
     ngx_array_t                 conns;     /* ngx_http_sluice_conn_zone_t *  */
     ngx_array_t                 pools;          /* ngx_http_sluice_pool_t *  */
-    ngx_array_t                 upstreams;      /* without a block: key_try */
+    ngx_array_t                 upstreams;      /* without a block: key_peer */
     ngx_array_t                 proxy_pools;
                                            /* ngx_http_sluice_proxy_pool_t * */
     ngx_array_t                 egresses;       /* ngx_http_sluice_egress.c  */
@@ -381,7 +382,7 @@ typedef struct {
     ngx_http_sluice_egress_conf_t  *egress;     /* UNSET: not said           */
     ngx_http_upstream_init_pt       init_upstream;
     ngx_http_upstream_init_peer_pt  inner_init; /* the balancer's            */
-    ngx_http_upstream_init_peer_pt  try_init;   /* key_try's: egress' or the
+    ngx_http_upstream_init_peer_pt  try_init;   /* key_peer's: egress' or the
                                                    balancer's                */
 } ngx_http_sluice_srv_conf_t;
 
@@ -650,9 +651,11 @@ char *ngx_http_sluice_pool_disable(ngx_conf_t *cf, void *conf);
 char *ngx_http_sluice_pool_exhaust(ngx_conf_t *cf, void *conf);
 char *ngx_http_sluice_pool_breaker(ngx_conf_t *cf, void *conf);
 
-/* key_try */
+/* key_peer */
 ngx_int_t ngx_http_sluice_try_init(ngx_conf_t *cf,
     ngx_http_sluice_main_conf_t *smcf);
+
+/* key_try */
 ngx_int_t ngx_http_sluice_try_begin(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_try_end(ngx_http_sluice_try_t *t);

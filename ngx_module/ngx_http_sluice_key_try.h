@@ -1,7 +1,8 @@
 
 /*
  * A try: what a request has of ours while it is at one upstream.  Between the
- * hooks (key_try) and what answers are made of (key_answer).
+ * request (key_try), the servers (key_peer), and what answers are made of
+ * (key_answer).
  */
 
 #ifndef _NGX_HTTP_SLUICE_KEY_TRY_H_INCLUDED_
@@ -84,11 +85,18 @@ struct ngx_http_sluice_try_s {
 /* key_try */
 ngx_http_sluice_try_t *ngx_http_sluice_try(ngx_http_request_t *r);
 void ngx_http_sluice_try_wrap(ngx_http_sluice_try_t *t);
+void ngx_http_sluice_try_made(ngx_http_sluice_try_t *t);
+void ngx_http_sluice_try_strict(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx);
 ngx_int_t ngx_http_sluice_try_meet(ngx_http_sluice_try_t *t);
-void ngx_http_sluice_try_went(ngx_http_sluice_try_t *t);
 ngx_int_t ngx_http_sluice_try_next(ngx_http_sluice_try_t *t);
 ngx_int_t ngx_http_sluice_try_pass(ngx_http_sluice_try_t *t,
     ngx_uint_t mask);
+
+/* key_peer */
+void ngx_http_sluice_try_hook(ngx_http_sluice_try_t *t);
+ngx_int_t ngx_http_sluice_try_count(ngx_http_sluice_try_t *t);
+void ngx_http_sluice_try_went(ngx_http_sluice_try_t *t);
 
 /* key_answer */
 ngx_int_t ngx_http_sluice_try_process_header(ngx_http_request_t *r);
