@@ -895,18 +895,36 @@ sluice_balance_try(sluice_balance_t *balance,
 }
 
 
+/* adds to what each has, or takes from it, what the turns of this round make */
+
+static void
+sluice_balance_round(sluice_balance_t *balance, int32_t sign)
+{
+    unsigned                i;
+    sluice_balance_peer_t  *peer;
+
+    peer = balance->peer;
+
+    for (i = 0; i < balance->n - balance->nbackups; i++) {
+        peer[i].current += sign * (int32_t) (balance->next * peer[i].weight);
+    }
+
+    for (i = 0; i < balance->next; i++) {
+        peer[balance->turn[i]].current -= sign * balance->sum;
+    }
+}
+
+
 /*
  * The turns that were worked out serve while all members are well, and nobody
- * asks for a second one.  Then it goes on from there as if they had all been
- * asked each time; and back when it has been so for some rounds, for who is
- * behind then is so by less than a turn.
+ * asks for a second one.  Then it goes on as if all had been asked each time;
+ * and back when some rounds have gone by so.  What somebody is ahead, or behind,
+ * is kept for the next time.
  */
 
 static void
 sluice_balance_calmed(sluice_balance_t *balance, bool at_once)
 {
-    unsigned  i;
-
     balance->calm = at_once ? balance->calm + 1 : 0;
 
     if (balance->nturns == 0
@@ -915,10 +933,7 @@ sluice_balance_calmed(sluice_balance_t *balance, bool at_once)
         return;
     }
 
-    for (i = 0; i < balance->n - balance->nbackups; i++) {
-        balance->peer[i].current = 0;
-    }
-
+    sluice_balance_round(balance, -1);
     balance->by_turn = true;
 }
 
@@ -926,24 +941,13 @@ sluice_balance_calmed(sluice_balance_t *balance, bool at_once)
 static void
 sluice_balance_ask_all(sluice_balance_t *balance)
 {
-    unsigned                i;
-    sluice_balance_peer_t  *peer;
-
     if (!balance->by_turn) {
         return;
     }
 
+    sluice_balance_round(balance, 1);
     balance->by_turn = false;
     balance->calm = 0;
-    peer = balance->peer;
-
-    for (i = 0; i < balance->n - balance->nbackups; i++) {
-        peer[i].current = (int32_t) (balance->next * peer[i].weight);
-    }
-
-    for (i = 0; i < balance->next; i++) {
-        peer[balance->turn[i]].current -= balance->sum;
-    }
 }
 
 
@@ -1186,7 +1190,7 @@ sluice_balance_start(sluice_balance_t *balance, unsigned slot, uint64_t seed)
     balance->next = balance->by_turn ? k % balance->nturns : 0;
     balance->calm = 0;
 
-    for ( /* void */ ; k > 0; k--) {
+    for ( /* void */ ; k > 0 && !balance->by_turn; k--) {
         i = sluice_balance_round_robin(balance, &pick, balance->all,
                                        balance->n);
         sluice_balance_taken(balance, &pick, i);
@@ -1222,8 +1226,8 @@ sluice_balance_look(sluice_balance_t *balance,
 }
 
 
-bool
-sluice_balance_next(sluice_balance_t *balance, uint64_t began,
+static inline bool
+sluice_balance_by_turn(sluice_balance_t *balance, bool fine, uint64_t began,
     sluice_balance_hold_t *hold)
 {
     const sluice_balance_peer_t  *peer;
@@ -1234,7 +1238,9 @@ sluice_balance_next(sluice_balance_t *balance, uint64_t began,
 
     peer = &balance->peer[balance->turn[balance->next]];
 
-    if (!sluice_member_healthy(peer->member)) {
+    if (!(fine ? sluice_member_fine(peer->member)
+               : sluice_member_healthy(peer->member)))
+    {
         return false;
     }
 
@@ -1251,6 +1257,16 @@ sluice_balance_next(sluice_balance_t *balance, uint64_t began,
     hold->try.probe = 0;
 
     return true;
+}
+
+
+/* of one that is fine nothing is known that a try could have begun before */
+
+bool
+sluice_balance_next(sluice_balance_t *balance, uint64_t began,
+    sluice_balance_hold_t *hold)
+{
+    return sluice_balance_by_turn(balance, true, began, hold);
 }
 
 
@@ -1272,7 +1288,7 @@ sluice_balance_take(sluice_balance_t *balance, sluice_balance_set_t *had,
                                   hold);
 
     if (!taken && !pick.sure) {
-        taken = sluice_balance_next(balance, now, hold);
+        taken = sluice_balance_by_turn(balance, false, now, hold);
     }
 
     if (!taken) {

@@ -162,9 +162,10 @@ sluice_balance_result_t sluice_balance_take(sluice_balance_t *balance,
 /*
  * The same in O(1) for most requests to most pools, and with no clock read: by
  * round robin, no member having windows or max_conns, the one whose turn it is
- * is well.  began: ms, no later than now, as the hold is to have it: the
- * earlier, the less is concluded from its answer.  false: nothing has been
- * done, and it is for sluice_balance_take() to say.
+ * is well, and nothing has failed since it was so.  began: ms, no later than
+ * now, as the hold is to have it; how much earlier makes no difference, as what
+ * an answer may change has not happened yet.  false: nothing has been done, and
+ * it is for sluice_balance_take() to say.
  */
 bool sluice_balance_next(sluice_balance_t *balance, uint64_t began,
     sluice_balance_hold_t *hold);

@@ -410,6 +410,66 @@ test_round_robin_failed(void **state)
 }
 
 
+/* by weight all the same, over many changes from one way to the other */
+
+static void
+test_round_robin_even(void **state)
+{
+    int                    member;
+    double                 share;
+    unsigned               i, k, at, since, fails, seen[8];
+    util_dir_t            *d = *state;
+    sluice_balance_t      *balance;
+    sluice_balance_set_t   had;
+
+    static const unsigned  weight[][4] = {
+        { 1, 1, 1, 1 }, { 5, 1, 1, 1 }, { 4, 3, 2, 1 }
+    };
+
+    for (k = 0; k < 3; k++) {
+        for (fails = 0; fails < 4; fails++) {
+            test_open(d, 4);
+
+            for (i = 0, at = 0; i < 4; i++) {
+                test_conf[i].weight = weight[k][i];
+                at += weight[k][i];
+            }
+
+            balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+            memset(seen, 0, sizeof(seen));
+            since = 0;
+
+            /* one fails now and then, after it has been calm for a while */
+
+            for (i = 0; i < 100000; i++) {
+                memset(&had, 0, sizeof(had));
+                member = test_take(balance, &had, SLUICE_BALANCE_MAX, 0, 0,
+                                   TEST_NOW);
+                seen[member]++;
+                sluice_balance_give(balance, &test_hold);
+
+                if ((unsigned) member == fails
+                    && ++since > SLUICE_BALANCE_CALM * weight[k][fails] + 1)
+                {
+                    since = 0;
+                    member = test_take(balance, &had, SLUICE_BALANCE_MAX, 0, 0,
+                                       TEST_NOW);
+                    sluice_balance_give(balance, &test_hold);
+                }
+            }
+
+            for (i = 0; i < 4; i++) {
+                share = (double) seen[i] * at / weight[k][i] / 100000;
+                assert_true(share > 0.95 && share < 1.05);
+            }
+
+            free(balance);
+            test_close(d);
+        }
+    }
+}
+
+
 /* the quick way: the same turns, and nothing where more must be asked */
 
 static void
@@ -471,7 +531,7 @@ test_next(void **state)
     next(2);
     next(3);
 
-    /* a second try is asked of all, too, and the turns go on behind it */
+    /* a second try is asked of all, too */
 
     memset(&had, 0, sizeof(had));
     sluice_balance_set(&had, 3);
@@ -479,7 +539,22 @@ test_next(void **state)
                                TEST_NOW), 1);
     next(-1);
     assert_int_equal(test_any(balance, TEST_NOW), 1);
-    assert_int_equal(test_any(balance, TEST_NOW), 2);
+    free(balance);
+
+    /*
+     * When a try began matters where something has failed before: then the
+     * clock must be read, but the turns go on.
+     */
+
+    balance = test_balance(SLUICE_BALANCE_ROUND_ROBIN, 3);
+    sluice_member_doubt(test_member(1), TEST_NOW);
+    next(-1);
+    assert_int_equal(test_any(balance, TEST_NOW), 1);
+    next(2);
+    next(3);
+    next(-1);
+    sluice_member_enable(test_member(1));
+    next(1);
     free(balance);
 
     /* windows and places must be asked for, of the backup as well */
@@ -1607,6 +1682,7 @@ main(void)
         util_test(test_round_robin),
         util_test(test_round_robin_again),
         util_test(test_round_robin_failed),
+        util_test(test_round_robin_even),
         util_test(test_next),
         util_test(test_least_used),
         util_test(test_random),
