@@ -289,6 +289,22 @@ typedef struct {
 } ngx_http_sluice_zones_t;
 
 
+/*
+ * A request that was admitted without a key, for what its location's cache may
+ * have: what it is refused with if it has not, and what it had before.
+ */
+typedef struct {
+    ngx_http_sluice_pool_t     *pool;
+    ngx_uint_t                  status;
+    uint64_t                    retry;          /* ms                        */
+    sluice_outcome_t            outcome;
+    ngx_http_sluice_zones_t     decided;
+    ngx_http_sluice_zones_t     held;
+    ngx_uint_t                  ncharges;
+    ngx_uint_t                  nplaces;
+} ngx_http_sluice_lack_t;
+
+
 /* a key that was refused, until it is clear whether the request is to blame */
 typedef struct {
     ngx_http_sluice_pool_t     *pool;
@@ -374,6 +390,7 @@ typedef struct {
     ngx_flag_t                  usage_refused;
     ngx_uint_t                  format;
     ngx_uint_t                  limit_log_level;
+    ngx_uint_t                  cached;         /* has a cache to ask        */
 } ngx_http_sluice_loc_conf_t;
 
 
@@ -427,6 +444,7 @@ typedef struct {
 
     ngx_msec_t                  waiting;        /* for a key, since          */
     ngx_http_sluice_pool_t     *refused_pool;   /* had no well key           */
+    ngx_http_sluice_lack_t     *lack;           /* NULL: of no key           */
 
     ngx_http_sluice_passage_t  *passages;
     ngx_uint_t                  npassages;
@@ -493,6 +511,9 @@ ngx_int_t ngx_http_sluice_all_defined(ngx_conf_t *cf, ngx_array_t *array,
 void ngx_http_sluice_sort_upstreams(ngx_array_t *array);
 void *ngx_http_sluice_find_upstream(ngx_array_t *array,
     ngx_http_upstream_srv_conf_t *us);
+ngx_uint_t ngx_http_sluice_upstream_confs(ngx_conf_t *cf,
+    ngx_http_upstream_conf_t **literal);
+ngx_int_t ngx_http_sluice_module_index(ngx_conf_t *cf, const char *name);
 ngx_int_t ngx_http_sluice_copy_name(ngx_conf_t *cf, ngx_str_t *to,
     ngx_str_t *from, const char *what);
 
@@ -572,6 +593,7 @@ ngx_int_t ngx_http_sluice_grow(ngx_pool_t *pool, void **array, ngx_uint_t n,
     ngx_uint_t more, size_t size);
 void ngx_http_sluice_dry(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_named_t *zone, ngx_http_sluice_charge_t *charge);
+void ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first);
 void ngx_http_sluice_limit_log(ngx_http_request_t *r,
     ngx_http_sluice_named_t *zone, ngx_http_sluice_charge_t *charge,
     const char *how);
@@ -701,6 +723,11 @@ void ngx_http_sluice_probe_stop(void);
 
 /* admission */
 ngx_int_t ngx_http_sluice_admission_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_sluice_lack(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
+    ngx_uint_t status, uint64_t retry);
+ngx_int_t ngx_http_sluice_admission_late(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx);
 ngx_http_sluice_ctx_t *ngx_http_sluice_find_ctx(ngx_http_request_t *r);
 ngx_http_sluice_ctx_t *ngx_http_sluice_create_ctx(ngx_http_request_t *r);
 

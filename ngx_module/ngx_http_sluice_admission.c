@@ -37,6 +37,8 @@ struct ngx_http_sluice_room_s {
 
 static ngx_int_t ngx_http_sluice_admit(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
+static ngx_int_t ngx_http_sluice_no_peer(ngx_peer_connection_t *pc,
+    void *data);
 static ngx_int_t ngx_http_sluice_refused(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx,
     sluice_outcome_t outcome, ngx_uint_t status, uint64_t retry);
@@ -176,6 +178,11 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
         }
 
         ctx->waits = 0;
+
+        if (key == NGX_BUSY && slcf->cached && r->content_handler != NULL) {
+            key = ngx_http_sluice_lack(r, slcf, ctx, status, retry);
+            retry = 0;
+        }
     }
 
     /* before the refusal for a key: that one is recorded, too */
@@ -284,6 +291,114 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     }
 
     return NGX_DECLINED;
+}
+
+
+/* what is in the cache needs no key; else it is refused after all, late */
+
+ngx_int_t
+ngx_http_sluice_lack(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
+    ngx_http_sluice_ctx_t *ctx, ngx_uint_t status, uint64_t retry)
+{
+    ngx_http_sluice_lack_t  *lack;
+
+    lack = ngx_palloc(r->pool, sizeof(ngx_http_sluice_lack_t));
+    if (lack == NULL) {
+        return NGX_ERROR;
+    }
+
+    lack->pool = slcf->key->pool;
+    lack->status = status;
+    lack->retry = retry;
+    lack->outcome = ctx->outcome;
+    lack->decided = ctx->decided;
+    lack->held = ctx->held;
+    lack->ncharges = ctx->ncharges;
+    lack->nplaces = ctx->nplaces;
+
+    ctx->lack = lack;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Where nginx is about to go to an upstream for a request that has no key.
+ * NGX_OK: there is an answer that has expired, and the operator thinks it is
+ * better than nothing; NGX_ERROR: the request has got its refusal.
+ */
+
+ngx_int_t
+ngx_http_sluice_admission_late(ngx_http_request_t *r,
+    ngx_http_sluice_ctx_t *ctx)
+{
+    uint64_t                     retry;
+    ngx_int_t                    rc;
+    ngx_http_upstream_t         *u;
+    ngx_http_sluice_lack_t      *lack;
+    ngx_http_sluice_loc_conf_t  *slcf;
+
+    u = r->upstream;
+
+#if (NGX_HTTP_CACHE)
+
+    if (u->cache_status == NGX_HTTP_CACHE_EXPIRED
+        && ((u->conf->cache_use_stale & NGX_HTTP_UPSTREAM_FT_ERROR)
+            || r->cache->stale_error))
+    {
+        u->peer.get = ngx_http_sluice_no_peer;
+        return NGX_OK;
+    }
+
+#endif
+
+    lack = ctx->lack;
+
+    if (r != r->main) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "refusing subrequest, no key of pool \"%V\" is well",
+                      &lack->pool->named.name);
+        return NGX_ERROR;
+    }
+
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sluice_module);
+
+    ngx_http_sluice_limit_undo(ctx, lack->ncharges);
+    ngx_http_sluice_conn_give(ctx, lack->nplaces);
+
+    /* as if it had come to none of them: what answers instead is to be */
+
+    ctx->outcome = lack->outcome;
+    ctx->decided = lack->decided;
+    ctx->held = lack->held;
+    ctx->ncharges = lack->ncharges;
+    ctx->nplaces = lack->nplaces;
+    ctx->lack = NULL;
+
+    retry = lack->retry;
+    ngx_http_sluice_limit_foresee(r, slcf, ctx, sluice_clock_ms(), &retry);
+
+    /* one is the cleanup's, one is the caller's, who finds it finalized */
+
+    r->main->count += 2;
+
+    (*u->cleanup)(r);
+
+    rc = ngx_http_sluice_refused(r, slcf, ctx, SLUICE_OUTCOME_KEY,
+                                 lack->status, retry);
+
+    if (rc != NGX_DONE) {
+        ngx_http_finalize_request(r, rc);
+    }
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_no_peer(ngx_peer_connection_t *pc, void *data)
+{
+    return NGX_BUSY;
 }
 
 

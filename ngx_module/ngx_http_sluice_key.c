@@ -18,6 +18,9 @@ static ngx_inline ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
 static void ngx_http_sluice_key_cleanup(void *data);
 static ngx_int_t ngx_http_sluice_key_clone(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf);
+static ngx_int_t ngx_http_sluice_key_late(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
+static ngx_uint_t ngx_http_sluice_key_names_cache(ngx_http_request_t *r);
 static ngx_http_sluice_key_t *ngx_http_sluice_key_of(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_key_denied(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx, sluice_answer_t answer,
@@ -181,8 +184,8 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 
 
 /*
- * When a try begins whose key is well.  nginx's own clock, where it is the same
- * one, is no later, and to read it costs nothing.
+ * When a try begins, or some time before.  nginx's own clock, where it is the
+ * same one, costs nothing to read; with timer_resolution it may be a second old.
  */
 
 static uint64_t
@@ -657,12 +660,17 @@ ngx_http_sluice_key_clone(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf)
 {
     uint64_t                now, retry;
+    ngx_int_t               rc;
     ngx_uint_t              status;
     ngx_http_sluice_ctx_t  *ctx, *parent;
 
     parent = ngx_http_sluice_get_ctx(r->parent);
 
-    if (parent == NULL || parent->pool != slcf->key->pool) {
+    if (parent == NULL
+        || (parent->pool != slcf->key->pool
+            && (parent->lack == NULL
+                || parent->lack->pool != slcf->key->pool)))
+    {
         return NGX_DECLINED;
     }
 
@@ -673,7 +681,56 @@ ngx_http_sluice_key_clone(ngx_http_request_t *r,
 
     now = 0;
 
-    return ngx_http_sluice_key_take(r, slcf, ctx, &now, &retry, &status);
+    rc = ngx_http_sluice_key_take(r, slcf, ctx, &now, &retry, &status);
+
+    if (rc == NGX_BUSY
+        && ngx_http_sluice_lack(r, slcf, ctx, status, retry) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
+/*
+ * A request that was admitted without a key, and is not answered by the cache.
+ * If there still is none nothing is sent: see ngx_http_sluice_admission_late().
+ */
+
+static ngx_int_t
+ngx_http_sluice_key_late(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx)
+{
+    uint64_t   now;
+    ngx_int_t  rc;
+
+    now = 0;
+
+    rc = ngx_http_sluice_key_take(r, slcf, ctx, &now, &ctx->lack->retry,
+                                  &ctx->lack->status);
+    if (rc == NGX_OK) {
+        ctx->lack = NULL;
+    }
+
+    return rc;
+}
+
+
+/* whether what asks is the key that the cache has its answers under */
+
+static ngx_uint_t
+ngx_http_sluice_key_names_cache(ngx_http_request_t *r)
+{
+#if (NGX_HTTP_CACHE)
+
+    return r->cache != NULL && r->cache->header_start == 0;
+
+#else
+
+    return 0;
+
+#endif
 }
 
 
@@ -705,6 +762,22 @@ ngx_http_sluice_key_variable(ngx_http_request_t *r,
         ctx = ngx_http_sluice_get_ctx(r);
     }
 
+    /* the file of the answer has it in its head */
+
+    if (ngx_http_sluice_key_names_cache(r)) {
+        ngx_http_sluice_complain(r, "a cache's key has $sluice_key, and is "
+                                 "without it: pool",
+                                 &slcf->key->pool->named.name);
+        return NGX_OK;
+    }
+
+    if (ctx != NULL && !ctx->taken && ctx->lack != NULL
+        && ctx->lack->pool == slcf->key->pool && r->upstream != NULL
+        && ngx_http_sluice_key_late(r, slcf, ctx) != NGX_OK)
+    {
+        return NGX_OK;
+    }
+
     if (ctx == NULL || ctx->pool != slcf->key->pool || r->upstream == NULL) {
 
         /* "set" copies it before there is one, and that goes out */
@@ -717,19 +790,6 @@ ngx_http_sluice_key_variable(ngx_http_request_t *r,
 
         return NGX_OK;
     }
-
-#if (NGX_HTTP_CACHE)
-
-    /* the file of the answer has it in its head */
-
-    if (r->cache != NULL && r->cache->header_start == 0) {
-        ngx_http_sluice_complain(r, "a cache's key has $sluice_key, and is "
-                                 "without it: pool",
-                                 &slcf->key->pool->named.name);
-        return NGX_OK;
-    }
-
-#endif
 
     if (ngx_http_sluice_try_begin(r, ctx) != NGX_OK) {
         return NGX_OK;

@@ -172,17 +172,30 @@ ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* what is written and never acts: of a default nothing is said */
+/* whether a cache may answer; and what is written and never acts: of a default
+   nothing is said */
 
 void
 ngx_http_sluice_key_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
     ngx_str_t *location)
 {
-    ngx_http_sluice_pool_t  *pool;
+    ngx_http_sluice_pool_t    *pool;
+#if (NGX_HTTP_CACHE)
+    ngx_http_upstream_conf_t  *literal;
+#endif
 
     if (slcf->key == NULL) {
         return;
     }
+
+#if (NGX_HTTP_CACHE)
+
+    /* where peer.init is wrapped: no other way refuses who has no key then */
+
+    slcf->cached = (ngx_http_sluice_upstream_confs(cf, &literal) == 1
+                    && literal->cache);
+
+#endif
 
     pool = slcf->key->pool;
 

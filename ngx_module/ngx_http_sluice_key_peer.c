@@ -125,6 +125,7 @@ static ngx_int_t
 ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us)
 {
+    ngx_http_sluice_ctx_t           *ctx;
     ngx_http_sluice_try_t           *t;
     ngx_http_sluice_loc_conf_t      *slcf;
     ngx_http_upstream_init_peer_pt   init;
@@ -144,6 +145,11 @@ ngx_http_sluice_try_init_peer(ngx_http_request_t *r,
     t = ngx_http_sluice_try(r);
 
     if (t == NULL) {
+        ctx = ngx_http_sluice_get_ctx(r);
+
+        if (ctx != NULL && !ctx->taken && ctx->lack != NULL) {
+            return ngx_http_sluice_admission_late(r, ctx);
+        }
 
         /* an upstream that asks for a key would only refuse it, later */
 

@@ -21,8 +21,6 @@ static ngx_uint_t ngx_http_sluice_limit_look(ngx_http_sluice_ctx_t *ctx,
     ngx_uint_t first, uint64_t now, uint64_t *retry);
 static void ngx_http_sluice_limit_waive(ngx_http_sluice_ctx_t *ctx,
     ngx_uint_t first, ngx_http_sluice_limit_t *limit);
-static void ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx,
-    ngx_uint_t first);
 static void ngx_http_sluice_limit_supersede(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_zone_t *zone);
 static void ngx_http_sluice_limit_return(ngx_http_sluice_charge_t *c);
@@ -531,7 +529,7 @@ ngx_http_sluice_limit_waive(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first,
 
 /* a refusal by one of them is not to be paid to the others */
 
-static void
+void
 ngx_http_sluice_limit_undo(ngx_http_sluice_ctx_t *ctx, ngx_uint_t first)
 {
     ngx_uint_t  i;

@@ -28,10 +28,6 @@ static char *ngx_http_sluice_egress_parse(ngx_conf_t *cf,
     ngx_http_sluice_egress_conf_t **to);
 static ngx_uint_t ngx_http_sluice_egress_tied(
     ngx_http_sluice_main_conf_t *smcf, ngx_str_t *id);
-static ngx_uint_t ngx_http_sluice_egress_literal(ngx_conf_t *cf,
-    ngx_http_upstream_conf_t **literal);
-static ngx_int_t ngx_http_sluice_egress_module(ngx_conf_t *cf,
-    const char *name);
 #if (nginx_version < 1029007)
 static ngx_uint_t ngx_http_sluice_egress_kept(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us);
@@ -685,7 +681,7 @@ ngx_http_sluice_egress_check(ngx_conf_t *cf,
 
     slcf->handler = clcf->handler;
 
-    n = ngx_http_sluice_egress_literal(cf, &literal);
+    n = ngx_http_sluice_upstream_confs(cf, &literal);
 
     /* it has inherited the upstream of a module that is not asked here */
 
@@ -770,74 +766,6 @@ ngx_http_sluice_egress_check(ngx_conf_t *cf,
 }
 
 
-/*
- * Of the upstreams that a location's proxy_pass, or its like, names as they
- * are, one; and how many there are.  An "if" has those of its location, too.
- */
-
-static ngx_uint_t
-ngx_http_sluice_egress_literal(ngx_conf_t *cf,
-    ngx_http_upstream_conf_t **literal)
-{
-    ngx_int_t                  index;
-    ngx_uint_t                 n, found;
-    ngx_http_conf_ctx_t       *ctx;
-    ngx_http_upstream_conf_t  *conf;
-
-    /* each has an upstream's configuration at its beginning */
-
-    static const char  *modules[] = {
-        "ngx_http_proxy_module", "ngx_http_grpc_module",
-        "ngx_http_fastcgi_module", "ngx_http_uwsgi_module",
-        "ngx_http_scgi_module", "ngx_http_memcached_module"
-    };
-
-    ctx = cf->ctx;
-    found = 0;
-    *literal = NULL;
-
-    for (n = 0; n < sizeof(modules) / sizeof(modules[0]); n++) {
-
-        index = ngx_http_sluice_egress_module(cf, modules[n]);
-
-        if (index == NGX_ERROR) {
-            continue;
-        }
-
-        conf = ctx->loc_conf[index];
-
-        if (conf != NULL && conf->upstream != NULL) {
-            *literal = conf;
-            found++;
-        }
-    }
-
-    return found;
-}
-
-
-/* where its configurations are; NGX_ERROR: this nginx has no such module */
-
-static ngx_int_t
-ngx_http_sluice_egress_module(ngx_conf_t *cf, const char *name)
-{
-    ngx_uint_t     i;
-    ngx_module_t  *module;
-
-    for (i = 0; cf->cycle->modules[i]; i++) {
-        module = cf->cycle->modules[i];
-
-        if (module->type == NGX_HTTP_MODULE
-            && ngx_strcmp(module->name, name) == 0)
-        {
-            return module->ctx_index;
-        }
-    }
-
-    return NGX_ERROR;
-}
-
-
 #if (nginx_version < 1029007)
 
 /* whether "keepalive" has been read: its number is the first of its own */
@@ -848,7 +776,7 @@ ngx_http_sluice_egress_kept(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
     ngx_int_t    index;
     ngx_uint_t  *max_cached;
 
-    index = ngx_http_sluice_egress_module(cf,
+    index = ngx_http_sluice_module_index(cf,
                                        "ngx_http_upstream_keepalive_module");
     if (index == NGX_ERROR) {
         return 0;

@@ -495,3 +495,71 @@ ngx_http_sluice_upstream_cmp(const void *one, const void *two)
 
     return (*a > *b) - (*a < *b);
 }
+
+
+/*
+ * Of the upstreams that a location's proxy_pass, or its like, names as they
+ * are, one; and how many there are.  An "if" has those of its location, too.
+ */
+
+ngx_uint_t
+ngx_http_sluice_upstream_confs(ngx_conf_t *cf,
+    ngx_http_upstream_conf_t **literal)
+{
+    ngx_int_t                  index;
+    ngx_uint_t                 n, found;
+    ngx_http_conf_ctx_t       *ctx;
+    ngx_http_upstream_conf_t  *conf;
+
+    /* each has an upstream's configuration at its beginning */
+
+    static const char  *modules[] = {
+        "ngx_http_proxy_module", "ngx_http_grpc_module",
+        "ngx_http_fastcgi_module", "ngx_http_uwsgi_module",
+        "ngx_http_scgi_module", "ngx_http_memcached_module"
+    };
+
+    ctx = cf->ctx;
+    found = 0;
+    *literal = NULL;
+
+    for (n = 0; n < sizeof(modules) / sizeof(modules[0]); n++) {
+
+        index = ngx_http_sluice_module_index(cf, modules[n]);
+
+        if (index == NGX_ERROR) {
+            continue;
+        }
+
+        conf = ctx->loc_conf[index];
+
+        if (conf != NULL && conf->upstream != NULL) {
+            *literal = conf;
+            found++;
+        }
+    }
+
+    return found;
+}
+
+
+/* where its configurations are; NGX_ERROR: this nginx has no such module */
+
+ngx_int_t
+ngx_http_sluice_module_index(ngx_conf_t *cf, const char *name)
+{
+    ngx_uint_t     i;
+    ngx_module_t  *module;
+
+    for (i = 0; cf->cycle->modules[i]; i++) {
+        module = cf->cycle->modules[i];
+
+        if (module->type == NGX_HTTP_MODULE
+            && ngx_strcmp(module->name, name) == 0)
+        {
+            return module->ctx_index;
+        }
+    }
+
+    return NGX_ERROR;
+}
