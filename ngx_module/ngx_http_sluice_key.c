@@ -185,7 +185,7 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
 
 /*
  * When a try begins, or some time before.  nginx's own clock, where it is the
- * same one, costs nothing to read; with timer_resolution it may be a second old.
+ * same one, costs nothing to read; timer_resolution may make it a second old.
  */
 
 static uint64_t

@@ -918,8 +918,8 @@ sluice_balance_round(sluice_balance_t *balance, int32_t sign)
 /*
  * The turns that were worked out serve while all members are well, and nobody
  * asks for a second one.  Then it goes on as if all had been asked each time;
- * and back when some rounds have gone by so.  What somebody is ahead, or behind,
- * is kept for the next time.
+ * and back when some rounds have gone by so.  By what somebody is ahead, or
+ * behind, is kept for the next time.
  */
 
 static void
