@@ -390,7 +390,8 @@ typedef struct {
     ngx_flag_t                  usage_refused;
     ngx_uint_t                  format;
     ngx_uint_t                  limit_log_level;
-    ngx_uint_t                  cached;         /* has a cache to ask        */
+    ngx_uint_t                  cached;         /* methods that a cache is   */
+                                                /* asked for                 */
 } ngx_http_sluice_loc_conf_t;
 
 
@@ -681,6 +682,7 @@ ngx_int_t ngx_http_sluice_try_init(ngx_conf_t *cf,
 ngx_int_t ngx_http_sluice_try_begin(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_try_end(ngx_http_sluice_try_t *t);
+void ngx_http_sluice_try_stop(ngx_http_upstream_t *u);
 
 /* proxy_conf */
 char *ngx_http_sluice_proxy_pool(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -179,7 +179,9 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 
         ctx->waits = 0;
 
-        if (key == NGX_BUSY && slcf->cached && r->content_handler != NULL) {
+        if (key == NGX_BUSY && (slcf->cached & r->method)
+            && r->content_handler != NULL)
+        {
             key = ngx_http_sluice_lack(r, slcf, ctx, status, retry);
             retry = 0;
         }
@@ -283,7 +285,11 @@ ngx_http_sluice_admit(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
     }
 
     if (ctx->outcome == SLUICE_OUTCOME_OPEN) {
-        ngx_http_sluice_count(ADMITTED);
+
+        if (ctx->lack == NULL) {
+            ngx_http_sluice_count(ADMITTED);
+        }
+
         ctx->outcome = SLUICE_OUTCOME_ADMITTED;
 
     } else if (ctx->outcome != SLUICE_OUTCOME_ADMITTED) {
@@ -631,6 +637,14 @@ ngx_http_sluice_cleanup(void *data)
     }
 
     ngx_http_sluice_conn_give(ctx, 0);
+
+    /* the cache had it after all */
+
+    if (ctx->lack != NULL && ctx->lack->outcome == SLUICE_OUTCOME_OPEN
+        && ctx->outcome == SLUICE_OUTCOME_ADMITTED)
+    {
+        ngx_http_sluice_count(ADMITTED);
+    }
 
     ngx_http_sluice_usage_push(ctx);
 

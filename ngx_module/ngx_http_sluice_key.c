@@ -18,8 +18,6 @@ static ngx_inline ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
 static void ngx_http_sluice_key_cleanup(void *data);
 static ngx_int_t ngx_http_sluice_key_clone(ngx_http_request_t *r,
     ngx_http_sluice_loc_conf_t *slcf);
-static ngx_int_t ngx_http_sluice_key_late(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx);
 static ngx_uint_t ngx_http_sluice_key_names_cache(ngx_http_request_t *r);
 static ngx_http_sluice_key_t *ngx_http_sluice_key_of(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_key_denied(ngx_http_request_t *r,
@@ -693,30 +691,6 @@ ngx_http_sluice_key_clone(ngx_http_request_t *r,
 }
 
 
-/*
- * A request that was admitted without a key, and is not answered by the cache.
- * If there still is none nothing is sent: see ngx_http_sluice_admission_late().
- */
-
-static ngx_int_t
-ngx_http_sluice_key_late(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, ngx_http_sluice_ctx_t *ctx)
-{
-    uint64_t   now;
-    ngx_int_t  rc;
-
-    now = 0;
-
-    rc = ngx_http_sluice_key_take(r, slcf, ctx, &now, &ctx->lack->retry,
-                                  &ctx->lack->status);
-    if (rc == NGX_OK) {
-        ctx->lack = NULL;
-    }
-
-    return rc;
-}
-
-
 /* whether what asks is the key that the cache has its answers under */
 
 static ngx_uint_t
@@ -757,7 +731,7 @@ ngx_http_sluice_key_variable(ngx_http_request_t *r,
     ctx = ngx_http_sluice_get_ctx(r);
 
     if (ctx == NULL && r != r->main && r->upstream != NULL
-        && ngx_http_sluice_key_clone(r, slcf) == NGX_OK)
+        && ngx_http_sluice_key_clone(r, slcf) != NGX_DECLINED)
     {
         ctx = ngx_http_sluice_get_ctx(r);
     }
@@ -771,10 +745,12 @@ ngx_http_sluice_key_variable(ngx_http_request_t *r,
         return NGX_OK;
     }
 
+    /* refused by peer.init; where there is none it must not get anywhere */
+
     if (ctx != NULL && !ctx->taken && ctx->lack != NULL
-        && ctx->lack->pool == slcf->key->pool && r->upstream != NULL
-        && ngx_http_sluice_key_late(r, slcf, ctx) != NGX_OK)
+        && ctx->lack->pool == slcf->key->pool && r->upstream != NULL)
     {
+        ngx_http_sluice_try_stop(r->upstream);
         return NGX_OK;
     }
 

@@ -181,6 +181,7 @@ ngx_http_sluice_key_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
 {
     ngx_http_sluice_pool_t    *pool;
 #if (NGX_HTTP_CACHE)
+    ngx_http_core_loc_conf_t  *clcf;
     ngx_http_upstream_conf_t  *literal;
 #endif
 
@@ -190,10 +191,19 @@ ngx_http_sluice_key_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,
 
 #if (NGX_HTTP_CACHE)
 
-    /* where peer.init is wrapped: no other way refuses who has no key then */
+    /*
+     * Where peer.init refuses who has no key.  An "if" may go elsewhere with
+     * what it has inherited.
+     */
 
-    slcf->cached = (ngx_http_sluice_upstream_confs(cf, &literal) == 1
-                    && literal->cache);
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (!clcf->noname
+        && ngx_http_sluice_upstream_confs(cf, &literal) == 1
+        && literal->cache)
+    {
+        slcf->cached = literal->cache_methods;
+    }
 
 #endif
 

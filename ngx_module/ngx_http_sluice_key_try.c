@@ -159,8 +159,7 @@ ngx_http_sluice_try_over(ngx_http_request_t *r)
 
 /*
  * Whether a key that must go with its proxy would go to an address that no
- * upstream has, which nothing of ours is asked for.  That request is ended:
- * nginx gives 500 to an address without a port, before it connects.
+ * upstream has, which nothing of ours is asked for.  That request is ended.
  */
 
 static ngx_uint_t
@@ -195,12 +194,29 @@ ngx_http_sluice_try_strays(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
     }
 
     ngx_http_sluice_try_strict(r, ctx);
-
-    ur->host.len = 0;
-    ur->sockaddr = NULL;
-    ur->port = 0;
+    ngx_http_sluice_try_stop(r->upstream);
 
     return 1;
+}
+
+
+/*
+ * Ends a request that is being made, if its address is one that no upstream may
+ * have: nginx gives 500 to an address without a port, before it connects.
+ */
+
+void
+ngx_http_sluice_try_stop(ngx_http_upstream_t *u)
+{
+    ngx_http_upstream_resolved_t  *ur;
+
+    ur = u->resolved;
+
+    if (ur != NULL && u->output.pool == NULL) {
+        ur->host.len = 0;
+        ur->sockaddr = NULL;
+        ur->port = 0;
+    }
 }
 
 

@@ -5,7 +5,7 @@
 use Test::Nginx::Socket;
 require './t/lib/Sluice/Test.pm';
 
-plan tests => 77;
+plan tests => 90;
 
 add_block_preprocessor(sub {
     my $block = shift;
@@ -66,6 +66,8 @@ outcome=no_key status=503 keys=-
 outcome=no_key status=503 keys=-
 outcome=admitted status=200 keys=-
 outcome=limit status=429 keys=-
+--- x_counters
+admitted=4 refused_key=2 refused_limit=1
 --- x_members
 p a state=exhausted used=2 in_flight=0
 --- x_log
@@ -169,7 +171,7 @@ p a state=exhausted used=4 in_flight=0
 
 
 
-=== TEST 4: who waits for another one's answer has it without a key, or the key
+=== TEST 4: who waits for another one's answer has it without a key
 --- http_config
     sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
     sluice_key_pool p { key sk-1 id=a max_conns=1; }
@@ -208,9 +210,9 @@ HIT 200
 HIT 200
 MISS 503
 MISS 200
-MISS 200
+MISS 503
 --- x_members
-p a used=4 in_flight=0
+p a used=3 in_flight=0
 
 
 
@@ -386,4 +388,97 @@ outcome=admitted status=200 keys=-
 429
 200
 429
+
+
+
+=== TEST 10: who would go elsewhere with what he has inherited is refused at once
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_key_pool p { key sk-1 id=a; }
+--- config
+    set $port $TEST_NGINX_RAND_PORT_1;
+    sluice_key p;
+    proxy_set_header Authorization $sluice_key;
+    scgi_param KEY "k$sluice_key";
+    proxy_cache c;
+    proxy_cache_valid 200 1h;
+    location /v/ {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        if ($arg_other) {
+            scgi_pass 127.0.0.1:$port;
+        }
+    }
+    location /v/both/ {
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        scgi_pass 127.0.0.1:$port;
+    }
+--- request eval
+["GET /v/spend", "GET /v/u?other=1", "GET /v/both/u", "GET /v/u"]
+--- error_code eval
+[402, 503, 500, 503]
+--- x_log
+0: sent invalid header
+0: upstream prematurely closed
+--- x_members
+p a state=exhausted used=1 in_flight=0
+
+
+
+=== TEST 11: no cache has an answer to a POST, so its body is not waited for
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_key_pool p { key sk-1 id=a; }
+--- config
+    location /v/ {
+        sluice_key p;
+        proxy_set_header Authorization $sluice_key;
+        proxy_cache c;
+        proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+    }
+--- request
+GET /v/spend
+--- error_code: 402
+--- x_curl
+-o /dev/null -w '%{http_code}\n' --max-time 2 -d x -H 'Content-Length: 20' http://127.0.0.1:$SERVER/v/u
+--- x_curl_out
+503
+
+
+
+=== TEST 12: a slice of an address that nobody's peer.init knows
+--- http_config
+    sluice_dir $TEST_NGINX_SERVER_ROOT/sluice_temp;
+    sluice_key_pool p { key sk-1 id=a limit=2/1h; }
+    log_format sent '$http_range <$http_authorization>';
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        root $TEST_NGINX_SERVER_ROOT/html;
+        access_log $TEST_NGINX_SERVER_ROOT/logs/sent.log sent;
+    }
+--- user_files eval
+[["long", "x" x 4000]]
+--- config
+    set $port $TEST_NGINX_RAND_PORT_2;
+    location = /long {
+        sluice_key p;
+        slice 1k;
+        proxy_set_header Range $slice_range;
+        proxy_set_header Authorization $sluice_key;
+        proxy_pass http://127.0.0.1:$port;
+    }
+    location = /sent {
+        alias $TEST_NGINX_SERVER_ROOT/logs/sent.log;
+    }
+--- request
+GET /sent
+--- response_body
+--- x_curl
+-o /dev/null http://127.0.0.1:$SERVER/long
+http://127.0.0.1:$SERVER/sent
+--- x_curl_out
+bytes=0-1023 <sk-1>
+bytes=1024-2047 <sk-1>
+--- x_log
+1: no port in upstream
+0: asked for before admission
 
