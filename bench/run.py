@@ -156,8 +156,7 @@ def main():
     figures.update(program(args.build, "fill", 300000 if quick else 1500000))
     figures.update(program(args.build, "pick", 5000 if quick else 20000))
     figures.update(program(args.build, "keys_sim", 480))
-    flavours, ratios = gateway.measure(args.build, 2 if quick else 15,
-                                       1 if quick else 2)
+    flavours, ratios = gateway.measure(args.build, 2 if quick else 25, 1)
     figures.update(ratios)
 
     counts = gateway.instructions(args.build, 300 if quick else 2000)
