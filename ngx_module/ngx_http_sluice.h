@@ -767,6 +767,7 @@ void ngx_http_sluice_usage_start(ngx_log_t *log);
 void ngx_http_sluice_usage_cancel(ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_usage_push(ngx_http_sluice_ctx_t *ctx);
 ngx_uint_t ngx_http_sluice_cached(ngx_http_request_t *r);
+ngx_uint_t ngx_http_sluice_stale(ngx_http_request_t *r);
 
 #pragma GCC visibility pop
 

@@ -330,8 +330,8 @@ ngx_http_sluice_lack(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
 
 /*
  * Where nginx is about to go to an upstream for a request that has no key.
- * NGX_OK: there is an answer that has expired, and the operator thinks it is
- * better than nothing; NGX_ERROR: the request has got its refusal.
+ * NGX_OK: what has expired is better than nothing; NGX_ERROR: the request has
+ * got its refusal.
  */
 
 ngx_int_t
@@ -346,17 +346,10 @@ ngx_http_sluice_admission_late(ngx_http_request_t *r,
 
     u = r->upstream;
 
-#if (NGX_HTTP_CACHE)
-
-    if (u->cache_status == NGX_HTTP_CACHE_EXPIRED
-        && ((u->conf->cache_use_stale & NGX_HTTP_UPSTREAM_FT_ERROR)
-            || r->cache->stale_error))
-    {
+    if (ngx_http_sluice_stale(r)) {
         u->peer.get = ngx_http_sluice_no_peer;
         return NGX_OK;
     }
-
-#endif
 
     lack = ctx->lack;
 

@@ -574,20 +574,10 @@ ngx_http_sluice_egress_refuse(ngx_http_sluice_egress_t *e)
     e->blamed = 1;
     ngx_http_sluice_egress_restore(e);
 
-#if (NGX_HTTP_CACHE)
-
-    /* what has expired is better than nothing, if the operator thinks so */
-
-    if (e->u->cache_status == NGX_HTTP_CACHE_EXPIRED
-        && e->u->peer.connection != NULL
-        && ((e->u->conf->cache_use_stale & NGX_HTTP_UPSTREAM_FT_ERROR)
-            || r->cache->stale_error))
-    {
+    if (e->u->peer.connection != NULL && ngx_http_sluice_stale(r)) {
         ngx_http_sluice_egress_error(e);
         return;
     }
-
-#endif
 
     if (e->late) {
         ngx_http_sluice_egress_finalize(e, NGX_HTTP_GATEWAY_TIME_OUT);

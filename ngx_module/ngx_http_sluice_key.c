@@ -9,7 +9,8 @@
 #include "ngx_http_sluice.h"
 
 
-static void ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx);
+static void ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_key_conf_t *conf);
 static uint64_t ngx_http_sluice_key_began(uint64_t now);
 static ngx_inline ngx_int_t ngx_http_sluice_key_choose(ngx_http_request_t *r,
     ngx_http_sluice_key_conf_t *conf, sluice_balance_set_t *had,
@@ -140,10 +141,7 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
         && sluice_balance_next(pool->balance,
                                ngx_http_sluice_key_began(*now), &ctx->hold))
     {
-        ctx->pool = pool;
-        ctx->key_conf = slcf->key;
-        ngx_http_sluice_key_have(ctx);
-
+        ngx_http_sluice_key_have(ctx, slcf->key);
         return NGX_OK;
     }
 
@@ -171,11 +169,8 @@ ngx_http_sluice_key_take(ngx_http_request_t *r,
         return rc;
     }
 
-    ctx->pool = pool;
-    ctx->key_conf = slcf->key;
     ctx->hold = hold;
-
-    ngx_http_sluice_key_have(ctx);
+    ngx_http_sluice_key_have(ctx, slcf->key);
 
     return NGX_OK;
 }
@@ -201,15 +196,18 @@ ngx_http_sluice_key_began(uint64_t now)
 }
 
 
-/* the request holds a key of its pool now, and nothing has been tried yet */
+/* the request holds a key for that now, and nothing has been tried yet */
 
 static void
-ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx)
+ngx_http_sluice_key_have(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_key_conf_t *conf)
 {
     ngx_http_sluice_key_t  *keys;
 
-    keys = ctx->pool->keys.elts;
+    keys = conf->pool->keys.elts;
 
+    ctx->key_conf = conf;
+    ctx->pool = conf->pool;
     ctx->key = &keys[ctx->hold.member];
 
     ctx->taken = 1;
@@ -281,7 +279,7 @@ ngx_http_sluice_key_switch(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_key_give(ctx);
 
     ctx->hold = *hold;
-    ngx_http_sluice_key_have(ctx);
+    ngx_http_sluice_key_have(ctx, ctx->key_conf);
 }
 
 

@@ -172,8 +172,10 @@ ngx_http_sluice_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* whether a cache may answer; and what is written and never acts: of a default
-   nothing is said */
+/*
+ * Whether a cache may answer; and what is written and never acts: of a default
+ * nothing is said.
+ */
 
 void
 ngx_http_sluice_key_check(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *slcf,

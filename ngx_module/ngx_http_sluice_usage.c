@@ -491,6 +491,32 @@ ngx_http_sluice_cached(ngx_http_request_t *r)
 }
 
 
+/*
+ * Whether the cache has an answer that has expired, and the operator thinks it
+ * is better than an error.
+ */
+
+ngx_uint_t
+ngx_http_sluice_stale(ngx_http_request_t *r)
+{
+#if (NGX_HTTP_CACHE)
+
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    return u->cache_status == NGX_HTTP_CACHE_EXPIRED
+           && ((u->conf->cache_use_stale & NGX_HTTP_UPSTREAM_FT_ERROR)
+               || r->cache->stale_error);
+
+#else
+
+    return 0;
+
+#endif
+}
+
+
 /* the first ones, and always the last: its answer is what the client got */
 
 static void

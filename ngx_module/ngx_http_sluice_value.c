@@ -51,11 +51,6 @@ ngx_http_sluice_set_value(ngx_http_variable_value_t *v, ngx_str_t *value)
 }
 
 
-/*
- * Most values are one variable and nothing else: its own text serves, where
- * a complex value would be measured, allocated and copied for each request.
- */
-
 /* static, or the request's own */
 
 void
@@ -88,6 +83,11 @@ ngx_http_sluice_set_number(ngx_http_request_t *r,
     return NGX_OK;
 }
 
+
+/*
+ * Most values are one variable and nothing else: its own text serves, where
+ * a complex value would be measured, allocated and copied for each request.
+ */
 
 ngx_int_t
 ngx_http_sluice_compile(ngx_conf_t *cf, ngx_str_t *text,

@@ -40,7 +40,6 @@ struct sluice_balance_s {
     sluice_balance_method_t       method;
     bool                          counts;   /* it matters what is in flight  */
     bool                          at_once;  /* all members in turn           */
-    bool                          plain;    /* ... and no member has windows */
     bool                          by_turn;  /* as worked out; else `current` */
     unsigned                      n;
     unsigned                      nbackups;
@@ -76,6 +75,9 @@ typedef struct {
     int32_t                       sum;      /* of their weights              */
     uint16_t                      equal[SLUICE_BALANCE_MAX];
 } sluice_balance_pick_t;
+
+
+static void sluice_balance_work_out(sluice_balance_t *balance);
 
 
 static const sluice_balance_set_t  sluice_balance_none_had;
@@ -136,7 +138,6 @@ sluice_balance_init(void *memory, sluice_pool_t *pool,
     balance->n = n;
     balance->counts = (method == SLUICE_BALANCE_LEAST_USED
                        || method == SLUICE_BALANCE_RANDOM);
-    balance->plain = true;
 
     for (i = 0; i < n; i++) {
         balance->nbackups += conf[i].backup;
@@ -163,14 +164,13 @@ sluice_balance_init(void *memory, sluice_pool_t *pool,
         balance->line[k] = peer->line;
         balance->place[i] = (uint16_t) k;
         balance->counts |= (peer->max_conns != 0);
-        balance->plain &= !peer->limited;
         balance->sum += conf[i].backup ? 0 : (int32_t) conf[i].weight;
     }
 
     balance->at_once = (method == SLUICE_BALANCE_ROUND_ROBIN
                         && !balance->counts && n > balance->nbackups);
-    balance->plain &= balance->at_once;
 
+    sluice_balance_work_out(balance);
     sluice_balance_start(balance, 0, 0);
 
     return balance;
@@ -1132,7 +1132,8 @@ sluice_balance_ask(sluice_balance_t *balance, sluice_balance_pick_t *pick,
 
 /*
  * Round robin of all members but backups repeats itself after as many turns as
- * the sum of their weights in lowest terms.
+ * the sum of their weights in lowest terms.  Once, while `current` is all zero,
+ * and only where nothing else decides: no windows, and no max_conns.
  */
 
 static void
@@ -1141,16 +1142,21 @@ sluice_balance_work_out(sluice_balance_t *balance)
     unsigned               i, n, gcd, round;
     sluice_balance_pick_t  pick;
 
-    balance->nturns = 0;
-
-    if (!balance->plain) {
+    if (!balance->at_once) {
         return;
     }
 
     n = balance->n - balance->nbackups;
 
-    for (i = 0, gcd = 0; i < n; i++) {
-        gcd = sluice_balance_gcd(balance->peer[i].weight, gcd);
+    for (i = 0, gcd = 0; i < balance->n; i++) {
+
+        if (balance->peer[i].limited) {
+            return;
+        }
+
+        if (i < n) {
+            gcd = sluice_balance_gcd(balance->peer[i].weight, gcd);
+        }
     }
 
     round = (unsigned) balance->sum / gcd;
@@ -1181,8 +1187,6 @@ sluice_balance_start(sluice_balance_t *balance, unsigned slot, uint64_t seed)
     for (i = 0; i < balance->n; i++) {
         balance->peer[i].current = 0;
     }
-
-    sluice_balance_work_out(balance);
 
     k = (unsigned) (seed % SLUICE_BALANCE_ROUNDS);
 
